@@ -1,0 +1,163 @@
+"""The tower plugged into a GPT: what it reads from it, what it gives back, and when.
+
+    after block `layer` of the GPT, x (B, T, H):
+        words   = the tower's own embeddings + W x                  W = 0 at insertion: the tower plans as it did alone
+        result  = the exact value planned at each token
+        x       = x + g * norm(E features(result)) * dag_scale      dag_scale = 0 at insertion: the GPT computes as it did alone
+    after the head:
+        p       = (1 - g) p_model + g [next token of the printed result]       (emission.py)
+
+The gate g asks both: the GPT's hidden state knows whether a number comes next, the tower's knows what it computed.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from nanochat.dag.cache import TowerCache
+from nanochat.dag.emission import NumberPrinter, latch, mixture_logits, mixture_nll
+from nanochat.dag.labels import GATE_CLOSED, GATE_OPEN, plan_tensors
+from nanochat.dag.losses import structure_loss
+from nanochat.dag.predictor import DagTower, TowerConfig, gather
+
+OPEN_AT = 0.5  # outside training a gate below this prints nothing
+
+
+@dataclass
+class BranchConfig:
+    """Where the tower sits in the GPT and how it returns its result. `mix`: "gate" scales by g, "norm_scale" leaves g out."""
+
+    tower: TowerConfig
+    input_width: int
+    layer: int
+    mix: str = "gate"
+    structure_weight: float = 0.5
+    gate_weight: float = 0.1
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "BranchConfig":
+        return cls(**{**values, "tower": TowerConfig(**values["tower"])})
+
+
+def value_features(value: torch.Tensor) -> torch.Tensor:
+    """(..., 29) float32 of values (...): sign, asinh(v) / 10, presence, and cos, sin of 2 pi v / 10^i for i = -3..9, which tell the
+    digits apart (Fourier number features, Zhou et al. 2025, FoNE). All zero where the value is NaN."""
+    there = value.isfinite()
+    v = torch.where(there, value, 0.0).double()
+    turns = v[..., None] / 10.0 ** torch.arange(-3, 10, device=v.device, dtype=torch.float64)
+    angle = 2 * math.pi * (turns - turns.floor())
+    head = torch.stack([v.sign(), v.asinh() / 10, torch.ones_like(v)], dim=-1)
+    return torch.cat([head, angle.cos(), angle.sin()], dim=-1).float() * there[..., None]
+
+
+class DagBranch(nn.Module):
+    """The optional branch of a GPT (interface: `layer`, call, `mix`, `loss`, `init_state`, `labels`)."""
+
+    def __init__(self, config: BranchConfig, tokenizer):
+        super().__init__()
+        if config.mix not in ("gate", "norm_scale"):
+            raise ValueError(f"mix must be 'gate' or 'norm_scale', not {config.mix!r}")
+        self.config, self.layer = config, config.layer
+        self.tower = DagTower(config.tower, tokenizer, config.input_width)
+        self.printer = NumberPrinter(tokenizer)
+        self.gate = nn.Linear(config.input_width + config.tower.width, 1)
+        self.features = nn.Linear(29, config.input_width, bias=False)
+        self.dag_scale = nn.Parameter(torch.zeros(()))
+        nn.init.zeros_(self.gate.weight)
+        nn.init.constant_(self.gate.bias, -6.0)
+
+    def parameter_kinds(self) -> dict[str, str]:
+        """How the optimizer treats each parameter: "matrix" or "scalar" (everything that is not a weight between layers)."""
+        kinds = {}
+        for name, p in self.named_parameters():
+            plain = p.dim() == 2 and not any(word in name for word in ("embedding", "result_step", "constant_key", "gate", "features"))
+            kinds[name] = "matrix" if plain else "scalar"
+        return kinds
+
+    def forward(self, x, idx, *, cache: TowerCache | None = None, plan=None):
+        """x (B, T, H) after block `layer`, idx (B, T). Returns the new x and a dictionary for `mix` and `loss`.
+
+        `plan`: PlanLabels to follow and learn from. `cache`: state of incremental decoding (its `new_lengths` say how many of the
+        T tokens are real in each row).
+        """
+        if cache is None:
+            output = self.tower(idx, hidden=x, labels=plan)
+            hidden, result, speaks = self._per_token(output)
+        elif cache.is_empty and idx.shape[1] > 1:
+            lengths = cache.new_lengths
+            output, kept = self.tower(idx, hidden=x, lengths=lengths, keep_words=True)
+            hidden, result, speaks = self._per_token(output)
+            cache.fill(self.tower, idx, lengths, output, kept, (hidden, result, speaks))
+        else:
+            output = None
+            hidden, result, speaks = cache.extend(self.tower, idx, x)
+        speaks = speaks & result.isfinite()
+        logit = self.gate(torch.cat([_norm(x), hidden.to(x.dtype)], dim=-1)).squeeze(-1).float()
+        gate = torch.where(speaks, logit.sigmoid(), 0.0)
+        if not self.training:
+            gate = torch.where(gate >= OPEN_AT, gate, 0.0)
+        delta = _norm(self.features(value_features(torch.where(speaks, result, torch.nan)).to(x.dtype))) * self.dag_scale.to(x.dtype)
+        if self.config.mix == "gate":
+            delta = delta * gate[..., None].to(x.dtype)
+        stream = self.printer(torch.where(speaks, result, torch.nan))
+        if cache is None:
+            source, following = latch(idx, speaks, stream)
+            carried = gate.gather(1, source.clamp(min=0))
+        else:
+            following, carried = cache.follow(idx, speaks, stream, gate)
+        side = {"following": following, "gate": carried, "gate_logit": logit, "speaks": speaks, "result": result, "output": output}
+        if plan is not None and self.training:
+            side["loss"], side["metrics"] = self._auxiliary_loss(output, logit, speaks, plan)
+        return x + torch.where(speaks[..., None], delta, 0.0), side
+
+    def _per_token(self, output):
+        """hidden (B, T, d), result (B, T) and whether there is one (B, T), from the planning tokens each token speaks for."""
+        of = output.of_token.clamp(min=0)
+        speaks = output.of_token >= 0
+        result = torch.where(speaks, output.plan.result.gather(1, of), torch.nan)
+        return torch.where(speaks[..., None], gather(output.hidden, of), 0.0), result, speaks
+
+    def mix(self, logits, idx, side):
+        """Log-probabilities (B, T, V) of the mixture with the printed result; `logits` themselves where nothing is printed."""
+        return mixture_logits(logits, side["following"], side["gate"])
+
+    def loss(self, nll, idx, targets, side):
+        """The mixture's -log p (B, T) at `targets` from the model's own `nll`; 0 stays 0 where targets are ignored."""
+        return torch.where(targets >= 0, mixture_nll(nll, targets, side["following"], side["gate"]), nll)
+
+    def init_state(self, batch: int, max_len: int) -> TowerCache:
+        """State of incremental decoding for `batch` rows of at most `max_len` tokens."""
+        return TowerCache(self.tower, batch, max_len, self.gate.weight.device)
+
+    def labels(self, documents, idx):
+        """PlanLabels of packed rows, see `labels.plan_tensors`."""
+        config = self.config.tower
+        return plan_tensors(documents, idx, self.tower.table, config.bos_id, config.steps)
+
+    def _auxiliary_loss(self, output, logit, speaks, plan):
+        structure, metrics = structure_loss(output)
+        loss = self.config.structure_weight * structure
+        if plan.gate is not None:
+            opened, closed = speaks & (plan.gate == GATE_OPEN), speaks & (plan.gate == GATE_CLOSED)
+            gate_loss = sum(_mean(F.binary_cross_entropy_with_logits(logit, torch.full_like(logit, float(to)), reduction="none"), where) for to, where in ((1, opened), (0, closed)))  # fmt: skip
+            loss = loss + self.config.gate_weight * gate_loss
+            metrics |= {
+                "gate_loss": gate_loss.detach(),
+                "gate_open": _mean(logit.sigmoid(), opened).detach(),
+                "gate_closed": _mean(logit.sigmoid(), closed).detach(),
+            }
+        return loss, {f"dag/{k}": v for k, v in metrics.items()}
+
+
+def _norm(x):
+    return F.rms_norm(x, (x.shape[-1],))
+
+
+def _mean(x, where):
+    return torch.where(where, x, 0.0).sum() / where.sum().clamp(min=1)

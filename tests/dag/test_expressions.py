@@ -1,0 +1,87 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
+from nanochat.dag.numbers import format_value
+from nanochat.dag.predictor import PlanLabels
+from nanochat.data.split import held_out
+from tests.dag.reference import calculate, expression_in, full_brackets
+
+WIDE = {"operations": (1, 8), "max_digits": 6, "decimal_share": 0.3, "chat_share": 0.7}
+
+
+def text_of(tokenizer, ids):
+    """The text between the special tokens."""
+    return tokenizer.decode([i for i in ids if i < len(tokenizer.ranks)])
+
+
+def tensors(batch):
+    t = torch.from_numpy
+    return t(batch.ids), PlanLabels(t(batch.operation), t(batch.operand1), t(batch.operand2)), t(batch.length)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_text_value_and_split_agree_with_an_independent_reader(tokenizer, split):
+    batch = ExpressionStream(tokenizer, ExpressionSettings(**WIDE), split, seed=3).batch(1500)
+    for ids, length, value in zip(batch.ids, batch.length, batch.value, strict=True):
+        expression = expression_in(text_of(tokenizer, ids[:length]))
+        exact = calculate(expression)
+        assert Fraction(format_value(value)) == exact, expression
+        assert held_out(full_brackets(expression)) == (split == "val"), expression
+
+
+def test_assembled_tokens_are_the_encoding_of_the_text(tokenizer):
+    batch = ExpressionStream(tokenizer, ExpressionSettings(**WIDE), seed=4).batch(1000)
+    for ids, length in zip(batch.ids, batch.length, strict=True):
+        plain = [int(i) for i in ids[:length] if i < len(tokenizer.ranks)]
+        assert tokenizer.encode(text_of(tokenizer, plain)) == plain
+
+
+@pytest.mark.parametrize("mode", ["tape", "isolated"])
+def test_oracle_gold_plans_print_every_answer(tokenizer, make_predictor, mode):
+    """Reader, labels, executor and printer together: with gold plans every printed answer is right."""
+    steps = 2 if mode == "tape" else 8
+    model = make_predictor(steps=steps, mode=mode)
+    batch = ExpressionStream(tokenizer, ExpressionSettings(**WIDE, mode=mode, steps=steps), seed=5).batch(2000 if mode == "tape" else 400)
+    idx, labels, lengths = tensors(batch)
+    output = model(idx, labels=labels, lengths=lengths)
+    of_answer = output.of_token.gather(1, (lengths - 1)[:, None])
+    assert (of_answer >= 0).all()
+    results = output.plan.result.gather(1, of_answer).squeeze(1)
+    printed = [format_value(v) for v in results.tolist()]
+    assert printed == [format_value(v) for v in batch.value]
+
+
+def test_tape_never_needs_more_than_two_steps_at_a_token(tokenizer):
+    batch = ExpressionStream(tokenizer, ExpressionSettings(operations=(8, 10), steps=4, max_digits=2), seed=6).batch(800)
+    assert (
+        (batch.operation[:, :, 2:] < 4).all()
+        or not (batch.operation[:, :, 2] >= 0).any()
+        or set(np.unique(batch.operation[:, :, 2])) <= {-1, 4}
+    )
+
+
+def test_same_seed_same_stream_and_resume_continues_it(tokenizer):
+    a, b = (ExpressionStream(tokenizer, ExpressionSettings(), seed=1) for _ in range(2))
+    np.testing.assert_array_equal(a.batch(50).ids, b.batch(50).ids)
+    state, ahead = a.state_dict(), a.batch(50)
+    c = ExpressionStream(tokenizer, ExpressionSettings(), seed=99)
+    c.load_state_dict(state)
+    np.testing.assert_array_equal(c.batch(50).ids, ahead.ids)
+    assert not np.array_equal(b.batch(40).ids[:, :10], ExpressionStream(tokenizer, ExpressionSettings(), seed=2).batch(40).ids[:, :10])
+
+
+def test_every_count_of_operations_and_every_operation_occurs(tokenizer):
+    batch = ExpressionStream(tokenizer, ExpressionSettings(), seed=8).batch(3000)
+    counts = np.bincount(batch.operations)[1:]
+    assert len(counts) == 6 and counts.min() > 300
+    reductions = np.bincount(batch.operation[batch.operation >= 0], minlength=5)
+    assert (reductions[:4] > 400).all()
+
+
+def test_unknown_mode_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="'tape' or 'isolated'"):
+        ExpressionStream(tokenizer, ExpressionSettings(mode="stack"))

@@ -1,0 +1,105 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanochat.dag.numbers import NumberTable, documents_of, format_value, read_numbers
+
+
+@pytest.fixture(scope="module")
+def table(tokenizer):
+    return NumberTable(tokenizer)
+
+
+def read(tokenizer, table, text):
+    idx = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(text)]])
+    return idx, read_numbers(idx, table, documents_of(idx, tokenizer.bos_id))
+
+
+def values(tokenizer, table, text):
+    _, r = read(tokenizer, table, text)
+    return r.value[r.number & ~r.absorbed].tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12 + 30 * 2", [12, 30, 2]),
+        ("3.14 and 0.5.", [3.14, 0.5]),
+        ("What is -5 + 3?", [-5, 3]),
+        ("5 - 3", [5, 3]),
+        ("5-3", [5, 3]),
+        ("5 - -3", [5, -3]),
+        ("(-2.5)*(4)-1", [-2.5, 4, 1]),
+        ("-7", [-7]),
+        ("2 × −3", [2, -3]),
+        ("1,234,567 + 1", [1234567, 1]),
+        ("3, 4, 5", [3, 4, 5]),
+        ("version 1.2.3", [1.2, 3]),
+        ("2020-01-05", [2020, 1, 5]),
+        ("B-52", [52]),
+        ("(3)-4", [3, 4]),
+        ("He paid 12. Then 7.", [12, 7]),
+        ("00012", [12]),
+        ("123456789012345", [123456789012345]),
+        ("1234567890123456", [math.inf]),
+        ("no number", []),
+    ],
+)
+def test_numbers_are_read_as_a_person_reads_them(tokenizer, table, text, expected):
+    assert values(tokenizer, table, text) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([*"0123456789.,-+()* =", " -", "a", " is", "<bos>"]), min_size=1, max_size=24))
+def test_reading_is_causal_and_equal_prefix_by_prefix(tokenizer, table, pieces):
+    """What is read at a token never depends on later tokens, and the words absorbed add up."""
+    ids = [tokenizer.bos_id]
+    for p in pieces:
+        ids += [tokenizer.bos_id] if p == "<bos>" else tokenizer.encode(p)
+    idx = torch.tensor([ids])
+    whole = read_numbers(idx, table, documents_of(idx, tokenizer.bos_id))
+    stack = []
+    for t in range(1, len(ids) + 1):
+        part = read_numbers(idx[:, :t], table, documents_of(idx[:, :t], tokenizer.bos_id))
+        for name in ("value", "number", "absorbs", "anchor", "space", "depth"):
+            assert getattr(part, name)[0, -1] == getattr(whole, name)[0, t - 1], (name, t)
+        for _ in range(int(part.absorbs[0, -1])):
+            stack.pop()
+        stack.append(t - 1)
+        assert torch.equal(torch.nonzero(~part.absorbed[0]).squeeze(1), torch.tensor(stack))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10**9), st.integers(0, 4), st.booleans())
+def test_what_is_printed_is_read_back_as_the_same_number(tokenizer, table, integer, decimals, negative):
+    value = (-integer if negative else integer) / 10**decimals
+    text = format_value(value)
+    assert float(text) == value and values(tokenizer, table, "= " + text) == [value]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(72.0, "72"), (-0.0, "0"), (0.1 + 0.2, "0.3"), (2.5, "2.5"), (-3.0, "-3"), (10 / 3, "3.333333"), (1e15, "1000000000000000"), (1e-9, "0"), (-1e-9, "0"), (123456789012.25, "123456789012.25")],
+)  # fmt: skip
+def test_numbers_print_as_a_person_writes_them(value, text):
+    assert format_value(value) == text
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e16])
+def test_numbers_float64_cannot_vouch_for_are_not_printed(value):
+    assert format_value(value) is None
+
+
+def test_reading_is_the_same_alone_and_in_a_padded_batch(tokenizer, table):
+    texts = ["1 + 2.5 = ", "(-3) * 4,000", "7"]
+    rows = [[tokenizer.bos_id, *tokenizer.encode(t)] for t in texts]
+    width = max(map(len, rows)) + 2
+    idx = torch.tensor([r + [tokenizer.bos_id] * (width - len(r)) for r in rows])
+    together = read_numbers(idx, table, documents_of(idx, tokenizer.bos_id))
+    for i, row in enumerate(rows):
+        alone = read_numbers(torch.tensor([row]), table, documents_of(torch.tensor([row]), tokenizer.bos_id))
+        np.testing.assert_array_equal(together.value[i, : len(row)], alone.value[0])
