@@ -1,5 +1,7 @@
 """The tower's state in incremental decoding: equal to the full forward, one token at a time.
 
+A row whose `new_lengths` is 0 in a step (it has ended, its neighbours have not) stays as it is.
+
 A token that continues a number takes its earlier digits back: the word list is shortened by `absorbs` and the number's word is
 written anew. Arrays hold a place for each word; what lies beyond a row's word count is stale and masked.
 """
@@ -7,10 +9,10 @@ written anew. Arrays hold a place for each word; what lies beyond a row's word c
 import torch
 import torch.nn.functional as F
 
-from nanochat.dag.emission import LONGEST
+from nanochat.dag.emission import LONGEST, latch
 from nanochat.dag.executor import CONSTANTS, apply
 from nanochat.dag.numbers import bracket_step, documents_of, read_numbers
-from nanochat.dag.predictor import Slots, gather
+from nanochat.dag.planner import Slots, gather
 
 WINDOW = 40  # tokens read again for each new one: longer than any number
 
@@ -76,22 +78,24 @@ class TowerCache:
         return tuple(torch.stack(parts, dim=1) for parts in zip(*steps, strict=True))
 
     def _extend_by_one(self, tower, idx, x):
-        config, rows = tower.config, torch.arange(len(idx), device=idx.device)
-        self.window = torch.cat([self.window[:, 1:], idx], dim=1)
-        reading = read_numbers(self.window, tower.table, documents_of(self.window, config.bos_id))
+        config, rows, active = tower.config, torch.arange(len(idx), device=idx.device), self.new_lengths > 0
+        window = torch.cat([self.window[:, 1:], idx], dim=1)
+        reading = read_numbers(window, tower.table, documents_of(window, config.bos_id))
         fresh = (idx == config.bos_id).squeeze(1)
-        self.depth = torch.where(fresh, 0, self.depth + bracket_step(tower.table.kind[idx]).squeeze(1))
-        n = torch.where(fresh, 0, (self.words - reading.absorbs[:, -1]).clamp(min=0))
-        self.words = n + 1
+        depth = torch.where(fresh, 0, self.depth + bracket_step(tower.table.kind[idx]).squeeze(1))
+        n = torch.where(fresh, 0, (self.words - reading.absorbs[:, -1]).clamp(min=0)).clamp(max=self.is_number.shape[1] - 1)
+        self.words = torch.where(active, n + 1, self.words)
+        self.depth, self.window = torch.where(active, depth, self.depth), torch.where(active[:, None], window, self.window)
         number, anchor, space = reading.number[:, -1], reading.anchor[:, -1], reading.space[:, -1]
-        h = self._trunk(tower, tower.embed(idx, number[:, None], self.depth[:, None], x), n, rows)
+        h = self._trunk(tower, tower.embed(idx, number[:, None], depth[:, None], x), n, rows)
         place = n[:, None]
         self.number_key[rows, n] = tower.planner.number_keys(h, place).squeeze(1)
         self.number_value[rows, n], self.is_number[rows, n] = reading.value[:, -1], number
         result = self._plan(tower, h, n, anchor, rows)
-        self.hidden = torch.where(space[:, None], self.hidden, torch.where(anchor[:, None], h.squeeze(1), 0.0))
-        self.result = torch.where(space, self.result, torch.where(anchor, result, torch.nan))
-        self.speaks = torch.where(space, self.speaks, anchor)
+        keep = space | ~active
+        self.hidden = torch.where(keep[:, None], self.hidden, torch.where(anchor[:, None], h.squeeze(1), 0.0))
+        self.result = torch.where(keep, self.result, torch.where(anchor, result, torch.nan))
+        self.speaks = torch.where(keep, self.speaks, anchor)
         return self.hidden, self.result, self.speaks
 
     def _trunk(self, tower, x, n, rows):
@@ -143,8 +147,6 @@ class TowerCache:
     def follow(self, idx, speaks, stream, gate):
         """The incremental form of `emission.latch`: following (B, T) and the gate it is copied with (B, T)."""
         if hasattr(self, "_last"):
-            from nanochat.dag.emission import latch
-
             source, following = latch(idx, speaks, stream)
             rows, last = torch.arange(len(idx), device=idx.device), self._last
             at = source[rows, last]
@@ -154,13 +156,13 @@ class TowerCache:
             self.offset, self.gate = last - at, carried[rows, last]
             del self._last
             return following, carried
-        out = []
+        out, active = [], self.new_lengths > 0
         for t in range(idx.shape[1]):
             said = self.stream.gather(1, self.offset.clamp(max=LONGEST - 1)[:, None]).squeeze(1)
             agrees = (said == idx[:, t]) & (said >= 0)
-            begins = speaks[:, t]
-            self.stream = torch.where(begins[:, None], stream[:, t], torch.where(agrees[:, None], self.stream, -1))
-            self.offset = torch.where(begins, 0, (self.offset + 1).clamp(max=LONGEST - 1))
+            begins = speaks[:, t] & active
+            self.stream = torch.where(begins[:, None], stream[:, t], torch.where((agrees | ~active)[:, None], self.stream, -1))
+            self.offset = torch.where(begins, 0, (self.offset + active.long()).clamp(max=LONGEST - 1))
             self.gate = torch.where(begins, gate[:, t], self.gate)
             out.append((self.stream.gather(1, self.offset[:, None]).squeeze(1), self.gate))
         return tuple(torch.stack(x, dim=1) for x in zip(*out, strict=True))

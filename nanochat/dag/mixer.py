@@ -21,7 +21,8 @@ from nanochat.dag.cache import TowerCache
 from nanochat.dag.emission import NumberPrinter, latch, mixture_logits, mixture_nll
 from nanochat.dag.labels import GATE_CLOSED, GATE_OPEN, plan_tensors
 from nanochat.dag.losses import structure_loss
-from nanochat.dag.predictor import DagTower, TowerConfig, gather
+from nanochat.dag.planner import gather
+from nanochat.dag.predictor import DagTower, TowerConfig
 
 OPEN_AT = 0.5  # outside training a gate below this prints nothing
 
@@ -98,13 +99,13 @@ class DagBranch(nn.Module):
             output = None
             hidden, result, speaks = cache.extend(self.tower, idx, x)
         speaks = speaks & result.isfinite()
-        logit = self.gate(torch.cat([_norm(x), hidden.to(x.dtype)], dim=-1)).squeeze(-1).float()
+        logit = self.gate(torch.cat([_norm(x.float()), hidden], dim=-1)).squeeze(-1)
         gate = torch.where(speaks, logit.sigmoid(), 0.0)
         if not self.training:
             gate = torch.where(gate >= OPEN_AT, gate, 0.0)
-        delta = _norm(self.features(value_features(torch.where(speaks, result, torch.nan)).to(x.dtype))) * self.dag_scale.to(x.dtype)
+        delta = _norm(self.features(value_features(torch.where(speaks, result, torch.nan)))) * self.dag_scale
         if self.config.mix == "gate":
-            delta = delta * gate[..., None].to(x.dtype)
+            delta = delta * gate[..., None]
         stream = self.printer(torch.where(speaks, result, torch.nan))
         if cache is None:
             source, following = latch(idx, speaks, stream)
@@ -114,7 +115,7 @@ class DagBranch(nn.Module):
         side = {"following": following, "gate": carried, "gate_logit": logit, "speaks": speaks, "result": result, "output": output}
         if plan is not None and self.training:
             side["loss"], side["metrics"] = self._auxiliary_loss(output, logit, speaks, plan)
-        return x + torch.where(speaks[..., None], delta, 0.0), side
+        return x + torch.where(speaks[..., None], delta, 0.0).to(x.dtype), side
 
     def _per_token(self, output):
         """hidden (B, T, d), result (B, T) and whether there is one (B, T), from the planning tokens each token speaks for."""
@@ -145,7 +146,8 @@ class DagBranch(nn.Module):
         loss = self.config.structure_weight * structure
         if plan.gate is not None:
             opened, closed = speaks & (plan.gate == GATE_OPEN), speaks & (plan.gate == GATE_CLOSED)
-            gate_loss = sum(_mean(F.binary_cross_entropy_with_logits(logit, torch.full_like(logit, float(to)), reduction="none"), where) for to, where in ((1, opened), (0, closed)))  # fmt: skip
+            nll = -F.logsigmoid(torch.where(opened, logit, -logit))
+            gate_loss = _mean(nll, opened) + _mean(nll, closed)
             loss = loss + self.config.gate_weight * gate_loss
             metrics |= {
                 "gate_loss": gate_loss.detach(),

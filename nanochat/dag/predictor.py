@@ -15,8 +15,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from nanochat.dag.executor import CONSTANTS, IDENTITY, NO_REFERENCE, NO_STEP, OPERATIONS, execute
+from nanochat.dag.executor import CONSTANTS, IDENTITY, NO_REFERENCE, execute
 from nanochat.dag.numbers import NumberTable, Reading, documents_of, read_numbers
+from nanochat.dag.planner import Plan, Planner, Rotary, Slots, gather, norm
 
 DEEPEST_BRACKET = 7
 
@@ -49,39 +50,6 @@ class PlanLabels:
 
 
 @dataclass
-class Slots:
-    """The values a plan may point to, S of them: constants, numbers, results. Positions are word numbers.
-
-    key (B, S', d) of numbers and results, `rotated` to their words' positions; word (B, S') the word each stands at; step (B, S')
-    -1 for a number, else the step of a result; document (B, S'); present (B, S').
-    """
-
-    key: torch.Tensor
-    word: torch.Tensor
-    step: torch.Tensor
-    document: torch.Tensor
-    present: torch.Tensor
-
-
-@dataclass
-class Plan:
-    """What the planner decided at A tokens: logits, choices (indices into the S slots), who may be pointed to, and the values.
-
-    operation_logits (B, A, D, 5); operand1_logits, operand2_logits (B, A, D, S), -inf where not visible; operation, operand1,
-    operand2 (B, A, D) the choices executed; result (B, A) float64, NaN where there is none; slot_values (B, S) float64.
-    """
-
-    operation_logits: torch.Tensor
-    operand1_logits: torch.Tensor
-    operand2_logits: torch.Tensor
-    operation: torch.Tensor
-    operand1: torch.Tensor
-    operand2: torch.Tensor
-    result: torch.Tensor = None
-    slot_values: torch.Tensor = None
-
-
-@dataclass
 class TowerOutput:
     """hidden (B, A, d) at the planning tokens; at (B, A) their token positions; present (B, A); of_token (B, T) which of the A a
     token speaks for (-1: none); plan; labels of those tokens if any were given (operation, slots of operand 1 and 2: (B, A, D))."""
@@ -95,33 +63,11 @@ class TowerOutput:
     reading: Reading
 
 
-def gather(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """x[b, index[b, i]] for x (B, N) or (B, N, d)."""
-    return x.gather(1, index) if x.dim() == 2 else x.gather(1, index[..., None].expand(*index.shape, x.shape[-1]))
-
-
 def pick(flag: torch.Tensor):
     """Positions (B, N) of the flagged entries of each row in order, padded, and which of them are real (B, N)."""
     n = max(int(flag.sum(1).max()), 1)
     order = torch.argsort((~flag).to(torch.uint8), dim=1, stable=True)[:, :n]
     return order, flag.gather(1, order)
-
-
-class Rotary(nn.Module):
-    """Rotary positions (Su et al. 2021, eq. 34) for vectors of `width`, base 1000: texts here are short."""
-
-    def __init__(self, width: int, base: float = 1000.0):
-        super().__init__()
-        self.register_buffer("frequency", base ** (-torch.arange(0, width, 2).float() / width), persistent=False)
-
-    def forward(self, x: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-        """x (B, ..., N, width) turned by `position` (B, N)."""
-        angle = position[..., None].float() * self.frequency
-        while angle.dim() < x.dim():
-            angle = angle.unsqueeze(1)
-        cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-        a, b = x.chunk(2, dim=-1)
-        return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
 class TrunkBlock(nn.Module):
@@ -137,101 +83,18 @@ class TrunkBlock(nn.Module):
 
     def project(self, x, position):
         """Queries, keys, values (B, heads, W, d / heads), queries and keys turned to their positions."""
-        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in self.qkv(_norm(x)).chunk(3, dim=-1))
-        q, k = _norm(q), _norm(k)
+        q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in self.qkv(norm(x)).chunk(3, dim=-1))
+        q, k = norm(q), norm(k)
         return self.rotary(q, position) * 1.2, self.rotary(k, position) * 1.2, v
 
     def finish(self, x, attended):
         x = x + self.out(attended.transpose(1, 2).flatten(2))
-        return x + self.down(F.relu(self.up(_norm(x))).square())
+        return x + self.down(F.relu(self.up(norm(x))).square())
 
     def forward(self, x, position, mask):
         q, k, v = self.project(x, position)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.finish(x, y), (k, v)
-
-
-def _norm(x: torch.Tensor) -> torch.Tensor:
-    return F.rms_norm(x, (x.shape[-1],))
-
-
-class Planner(nn.Module):
-    """D steps at each planning token: the operations from the token's hidden state, then two pointers per step.
-
-    Deciding all operations first keeps the forward pass parallel over tokens: which results exist is then known before
-    anything points to them. The pointers are recurrent over the steps, and the second is told the first.
-    """
-
-    def __init__(self, config: TowerConfig):
-        super().__init__()
-        d, self.steps, self.mode = config.width, config.steps, config.mode
-        self.operation = nn.Linear(d, self.steps * len(OPERATIONS), bias=False)
-        self.operation_embedding = nn.Embedding(len(OPERATIONS), d)
-        self.step_embedding = nn.Embedding(self.steps, d)
-        self.number_key, self.result_key = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
-        self.result_step = nn.Embedding(self.steps, d)
-        self.constant_key = nn.Embedding(len(CONSTANTS), d)
-        self.query1, self.query2 = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
-        self.first_choice = nn.Linear(d, d, bias=False)
-        self.update = nn.Sequential(nn.Linear(2 * d, d, bias=False), nn.SiLU(), nn.Linear(d, d, bias=False))
-        self.rotary = Rotary(d)
-
-    def choose_operations(self, hidden, given=None):
-        """Logits (B, A, D, 5), the operations (B, A, D) to carry out, and which steps are `active`: before the first identity."""
-        logits = self.operation(hidden).unflatten(-1, (self.steps, len(OPERATIONS))).float()
-        operation = logits.argmax(-1)
-        if given is not None:
-            operation = torch.where(given == NO_STEP, torch.where((given[..., :1] == NO_STEP), operation, IDENTITY), given)
-        active = (operation != IDENTITY).long().cumprod(-1).bool()
-        return logits, torch.where(active, operation, IDENTITY), active
-
-    def number_keys(self, hidden, word):
-        """Keys (B, N, d) of numbers whose last digit's hidden state is `hidden` (B, N, d)."""
-        return self.rotary(self.number_key(hidden), word)
-
-    def result_keys(self, hidden, word):
-        """Keys (B, A, D, d) of the results of D steps at A tokens: from the hidden state alone, so training stays parallel."""
-        key = self.result_key(hidden)[:, :, None] + self.result_step.weight
-        return self.rotary(key.transpose(1, 2), word).transpose(1, 2)
-
-    def forward(self, hidden, word, document, logits, operation, slots: Slots, given=None) -> Plan:
-        """Chooses operands at A tokens: hidden (B, A, d), their word numbers and documents (B, A), operations (B, A, D).
-
-        `given`: slots of operand 1 and 2 (B, A, D), -1 where the planner shall choose.
-        """
-        scale = 1 / math.sqrt(hidden.shape[-1])
-        earlier = slots.word[:, None] < word[..., None]  # (B, A, S')
-        same = slots.present[:, None] & (slots.document[:, None] == document[..., None])
-        state, out = _norm(hidden), ([], [], [], [])
-        keys = torch.cat([self.constant_key.weight.expand(len(hidden), -1, -1), slots.key], dim=1)
-        constants = torch.ones_like(earlier[..., :1]).expand(*earlier.shape[:2], len(CONSTANTS))
-        for s in range(self.steps):
-            own = (slots.word[:, None] == word[..., None]) & (slots.step[:, None] >= 0) & (slots.step[:, None] < s)
-            reach = (earlier if self.mode == "tape" else earlier & (slots.step[:, None] < 0)) | own
-            visible = torch.cat([constants, reach & same], dim=-1)  # (B, A, S)
-            x = _norm(state + self.step_embedding.weight[s] + self.operation_embedding(operation[:, :, s]))
-            logits1 = self._point(self.query1(x), word, keys, visible, scale)
-            choice1 = logits1.argmax(-1) if given is None else torch.where(given[0][..., s] >= 0, given[0][..., s], logits1.argmax(-1))
-            key1 = self._seen_from(word, keys, choice1)
-            logits2 = self._point(self.query2(x) + self.first_choice(key1), word, keys, visible, scale)
-            choice2 = logits2.argmax(-1) if given is None else torch.where(given[1][..., s] >= 0, given[1][..., s], logits2.argmax(-1))
-            state = state + self.update(torch.cat([x, key1 + self._seen_from(word, keys, choice2)], dim=-1))
-            for kept, new in zip(out, (logits1, logits2, choice1, choice2), strict=True):
-                kept.append(new)
-        logits1, logits2, choice1, choice2 = (torch.stack(x, dim=2) for x in out)
-        return Plan(logits, logits1, logits2, operation, choice1, choice2)
-
-    def _seen_from(self, word, keys, choice):
-        """Keys (B, A, d) of the chosen slots, turned back by the query's position, so that only relative positions remain."""
-        key = gather(keys, choice)
-        return torch.where((choice < len(CONSTANTS))[..., None], key, self.rotary(key, -word))
-
-    def _point(self, query, word, keys, visible, scale):
-        """Logits (B, A, S): constants are compared with the query as it is, values with the query turned to its position."""
-        n = len(CONSTANTS)
-        plain = query @ keys[:, :n].transpose(1, 2)
-        placed = self.rotary(query, word) @ keys[:, n:].transpose(1, 2)
-        return (torch.cat([plain, placed], dim=-1).float() * scale).masked_fill(~visible, -math.inf)
 
 
 class DagTower(nn.Module):
@@ -269,8 +132,8 @@ class DagTower(nn.Module):
     def embed(self, idx, number, depth, hidden):
         """Trunk inputs (B, W, d) of words: token ids, whether they are numbers, bracket depth, the model's hidden state or None."""
         x = torch.where(number[..., None], self.number_embedding, self.embedding(idx))
-        x = _norm(x + self.depth_embedding(depth.clamp(0, DEEPEST_BRACKET)))
-        return x if hidden is None else x + self.from_model(_norm(hidden))
+        x = norm(x + self.depth_embedding(depth.clamp(0, DEEPEST_BRACKET)))
+        return x if hidden is None else x + self.from_model(norm(hidden.float()))  # the tower computes in float32 throughout
 
     def forward(self, idx, hidden=None, labels: PlanLabels | None = None, lengths=None, keep_words=False):
         """idx (B, T) int64; hidden (B, T, H) of a GPT or None; labels give plans to follow where known; lengths (B,) if right-padded.
@@ -296,7 +159,7 @@ class DagTower(nn.Module):
         for block in self.blocks:
             x, cache = block(x, position, mask)
             caches.append(cache)
-        x = _norm(x)
+        x = norm(x)
 
         is_number, is_anchor = gather(reading.number, word) & present, gather(reading.anchor, word) & present
         n_at, n_present = pick(is_number)
@@ -310,7 +173,8 @@ class DagTower(nn.Module):
         plan = self.planner(a_hidden, a_at, a_doc, logits, operation, slots, given)
         known = torch.cat([self.constants.expand(len(idx), -1), gather(gather(reading.value, word), n_at)], dim=1)
         self.run(plan, known)
-        output = TowerOutput(a_hidden, at, a_present, _speaks_for(reading, real, number_of_word, a_at, a_present, kept), plan, None if given is None else (given_operation, *given), reading)  # fmt: skip
+        golds = None if given is None else (given_operation, *given)
+        output = TowerOutput(a_hidden, at, a_present, _speaks_for(reading, kept), plan, golds, reading)
         return (output, (word, present, x, caches, is_number, is_anchor, a_at, active)) if keep_words else output
 
     def run(self, plan: Plan, known: torch.Tensor) -> None:
@@ -338,7 +202,7 @@ class DagTower(nn.Module):
     def _given(self, labels: PlanLabels, at, a_present, number_of_word, n_at, n_present, a_at, kept):
         """Slots (B, A, D) of the labelled operands, -1 where there is no label or the value cannot be pointed to."""
         steps, n_constants = self.config.steps, len(CONSTANTS)
-        numbers, anchors = n_at.shape[1], a_at.shape[1]
+        numbers = n_at.shape[1]
         width = number_of_word.shape[1]
         slot_of_word = torch.full((2, len(at), width + 1), -1, dtype=torch.long, device=at.device)  # as a number, as an anchor; last: none
         for row, index, present in ((0, n_at, n_present), (1, a_at, a_present)):
@@ -372,12 +236,12 @@ def _absorbed_within(reading: Reading, lengths):
     return (one >= 1) | (two >= 2)
 
 
-def _speaks_for(reading: Reading, real, number_of_word, a_at, a_present, kept):
+def _speaks_for(reading: Reading, kept):
     """(B, T): index among the A planning tokens of the one whose result a token may print, -1 if there is none.
 
     That is the token itself, or for a space the token before it: `= 7` is printed after the space.
     """
-    anchor = reading.anchor & real & kept
+    anchor = reading.anchor & kept
     order = anchor.long().cumsum(1) - 1
     last = torch.where(~reading.space, torch.arange(anchor.shape[1], device=anchor.device), -1).cummax(1).values
     at_last = order.gather(1, last.clamp(min=0))

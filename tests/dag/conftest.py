@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 
-from nanochat.dag.expressions import QUESTIONS, SYMBOLS, WORDS
 from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
+from nanochat.dag.surface import QUESTIONS, SYMBOLS, WORDS
 from nanochat.data.tokenizer import Tokenizer
 
 

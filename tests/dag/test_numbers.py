@@ -83,7 +83,10 @@ def test_what_is_printed_is_read_back_as_the_same_number(tokenizer, table, integ
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(72.0, "72"), (-0.0, "0"), (0.1 + 0.2, "0.3"), (2.5, "2.5"), (-3.0, "-3"), (10 / 3, "3.333333"), (1e15, "1000000000000000"), (1e-9, "0"), (-1e-9, "0"), (123456789012.25, "123456789012.25")],
+    [
+        (72.0, "72"), (-0.0, "0"), (0.1 + 0.2, "0.3"), (2.5, "2.5"), (-3.0, "-3"), (10 / 3, "3.333333"),
+        (1e15, "1000000000000000"), (1e-9, "0"), (-1e-9, "0"), (123456789012.25, "123456789012.25"),
+    ],
 )  # fmt: skip
 def test_numbers_print_as_a_person_writes_them(value, text):
     assert format_value(value) == text

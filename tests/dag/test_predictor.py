@@ -5,7 +5,7 @@ import torch
 
 from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
 from nanochat.dag.losses import structure_loss
-from nanochat.dag.predictor import gather
+from nanochat.dag.planner import gather
 from tests.dag.test_expressions import tensors
 
 

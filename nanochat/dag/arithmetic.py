@@ -1,0 +1,55 @@
+"""Generated arithmetic as training texts and as evaluation items."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nanochat.common import derive_seed
+from nanochat.dag.expressions import Batch, ExpressionSettings, ExpressionStream
+from nanochat.dag.labels import PlannedText
+from nanochat.dag.numbers import format_value
+
+
+class ArithmeticTexts(Sequence):
+    """`count` questions with their printed answers as PlannedText: `<|bos|>..question..<|assistant_start|>72<|assistant_end|>`.
+
+    They come from the training side of the held-out split. The mask trains the answer only; a bare `3+4=` is followed by its
+    number and nothing else.
+    """
+
+    def __init__(self, tokenizer, settings: ExpressionSettings, count: int, seed: int):
+        self.tokenizer = tokenizer
+        self.batch = ExpressionStream(tokenizer, settings, "train", derive_seed(seed, "arithmetic texts")).batch(count)
+        self.end, self.speak = tokenizer.special("<|assistant_end|>"), tokenizer.special("<|assistant_start|>")
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def __getitem__(self, index: int) -> PlannedText:
+        batch = self.batch
+        if not -len(batch) <= index < len(batch):
+            raise IndexError(index)
+        length = int(batch.length[index])
+        prompt = batch.ids[index, :length].tolist()
+        answer = self.tokenizer.encode(format_value(float(batch.value[index])))
+        answer += [self.end] if prompt[-1] == self.speak else []
+        labels = (x[index, :length] for x in (batch.operation, batch.operand1, batch.operand2))
+        return PlannedText(prompt + answer, [0] * length + [1] * len(answer), (), *labels, answer=length - 1)
+
+
+def evaluation_batches(tokenizer, settings: ExpressionSettings, per_count: int, seed: int) -> dict[int, Batch]:
+    """Unseen chat questions by number of operations: {1: Batch of `per_count`, 2: ...}."""
+    settings = ExpressionSettings(**{**settings.__dict__, "chat_share": 1.0})
+    stream = ExpressionStream(tokenizer, settings, "val", derive_seed(seed, "arithmetic evaluation"))
+    low, high = settings.operations
+    return {k: stream.batch(per_count, operations=k) for k in range(low, high + 1)}
+
+
+def prompts_of(batch: Batch) -> list[list[int]]:
+    """Token ids of each question up to its answer token."""
+    return [ids[:n].tolist() for ids, n in zip(batch.ids, batch.length, strict=True)]
+
+
+def answers_of(batch: Batch) -> list[str]:
+    """The printed answers."""
+    return [format_value(float(v)) for v in np.asarray(batch.value)]

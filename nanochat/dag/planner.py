@@ -1,0 +1,160 @@
+"""The plan head: at each token that may plan, D operations and for each two pointers into the values known there.
+
+Probabilities have the shapes of the first description of this model: operand1, operand2 (B, T, D, S), operation (B, T, D, 5); only
+the A <= T tokens that may plan are computed.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from nanochat.dag.executor import CONSTANTS, IDENTITY, NO_STEP, OPERATIONS
+
+
+@dataclass
+class Slots:
+    """The values a plan may point to, S of them: constants, numbers, results. Positions are word numbers.
+
+    key (B, S', d) of numbers and results, `rotated` to their words' positions; word (B, S') the word each stands at; step (B, S')
+    -1 for a number, else the step of a result; document (B, S'); present (B, S').
+    """
+
+    key: torch.Tensor
+    word: torch.Tensor
+    step: torch.Tensor
+    document: torch.Tensor
+    present: torch.Tensor
+
+
+@dataclass
+class Plan:
+    """What the planner decided at A tokens: logits, choices (indices into the S slots), who may be pointed to, and the values.
+
+    operation_logits (B, A, D, 5); operand1_logits, operand2_logits (B, A, D, S), -inf where not visible; operation, operand1,
+    operand2 (B, A, D) the choices executed; result (B, A) float64, NaN where there is none; slot_values (B, S) float64.
+    """
+
+    operation_logits: torch.Tensor
+    operand1_logits: torch.Tensor
+    operand2_logits: torch.Tensor
+    operation: torch.Tensor
+    operand1: torch.Tensor
+    operand2: torch.Tensor
+    result: torch.Tensor = None
+    slot_values: torch.Tensor = None
+
+
+def gather(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """x[b, index[b, i]] for x (B, N) or (B, N, d)."""
+    return x.gather(1, index) if x.dim() == 2 else x.gather(1, index[..., None].expand(*index.shape, x.shape[-1]))
+
+
+def norm(x: torch.Tensor) -> torch.Tensor:
+    """RMSNorm without weights over the last dimension."""
+    return F.rms_norm(x, (x.shape[-1],))
+
+
+class Rotary(nn.Module):
+    """Rotary positions (Su et al. 2021, eq. 34) for vectors of `width`, base 1000: texts here are short."""
+
+    def __init__(self, width: int, base: float = 1000.0):
+        super().__init__()
+        self.register_buffer("frequency", base ** (-torch.arange(0, width, 2).double() / width), persistent=False)
+        self.register_buffer("table", torch.empty(2, 0, width // 2), persistent=False)
+
+    def forward(self, x: torch.Tensor, position: torch.Tensor, back: bool = False) -> torch.Tensor:
+        """x (B, ..., N, width) turned by `position` (B, N), or turned back by it."""
+        cos, sin = self._angles(int(position.max()) + 1)[:, position]
+        while cos.dim() < x.dim():
+            cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat([a * cos + b * sin, b * cos - a * sin] if back else [a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+    def _angles(self, positions: int) -> torch.Tensor:
+        """(2, P, width / 2) cosines and sines, grown by doubling."""
+        if self.table.shape[1] < positions:
+            angle = torch.arange(max(256, 2 * positions), device=self.frequency.device)[:, None] * self.frequency
+            self.table = torch.stack([angle.cos(), angle.sin()]).float()
+        return self.table
+
+
+class Planner(nn.Module):
+    """D steps at each planning token: the operations from the token's hidden state, then two pointers per step.
+
+    Deciding all operations first keeps the forward pass parallel over tokens: which results exist is then known before
+    anything points to them. The pointers are recurrent over the steps, and the second is told the first.
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        d, self.steps, self.mode = config.width, config.steps, config.mode
+        self.operation = nn.Linear(d, self.steps * len(OPERATIONS), bias=False)
+        self.operation_embedding = nn.Embedding(len(OPERATIONS), d)
+        self.step_embedding = nn.Embedding(self.steps, d)
+        self.number_key, self.result_key = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
+        self.result_step = nn.Embedding(self.steps, d)
+        self.constant_key = nn.Embedding(len(CONSTANTS), d)
+        self.query1, self.query2 = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
+        self.first_choice = nn.Linear(d, d, bias=False)
+        self.update = nn.Sequential(nn.Linear(2 * d, d, bias=False), nn.SiLU(), nn.Linear(d, d, bias=False))
+        self.rotary = Rotary(d)
+
+    def choose_operations(self, hidden, given=None):
+        """Logits (B, A, D, 5), the operations (B, A, D) to carry out, and which steps are `active`: before the first identity."""
+        logits = self.operation(hidden).unflatten(-1, (self.steps, len(OPERATIONS))).float()
+        operation = logits.argmax(-1)
+        if given is not None:
+            operation = torch.where(given == NO_STEP, torch.where((given[..., :1] == NO_STEP), operation, IDENTITY), given)
+        active = (operation != IDENTITY).long().cumprod(-1).bool()
+        return logits, torch.where(active, operation, IDENTITY), active
+
+    def number_keys(self, hidden, word):
+        """Keys (B, N, d) of numbers whose last digit's hidden state is `hidden` (B, N, d)."""
+        return self.rotary(self.number_key(hidden), word)
+
+    def result_keys(self, hidden, word):
+        """Keys (B, A, D, d) of the results of D steps at A tokens: from the hidden state alone, so training stays parallel."""
+        key = self.result_key(hidden)[:, :, None] + self.result_step.weight
+        return self.rotary(key.transpose(1, 2), word).transpose(1, 2)
+
+    def forward(self, hidden, word, document, logits, operation, slots: Slots, given=None) -> Plan:
+        """Chooses operands at A tokens: hidden (B, A, d), their word numbers and documents (B, A), operations (B, A, D).
+
+        `given`: slots of operand 1 and 2 (B, A, D), -1 where the planner shall choose.
+        """
+        scale = 1 / math.sqrt(hidden.shape[-1])
+        earlier = slots.word[:, None] < word[..., None]  # (B, A, S')
+        same = slots.present[:, None] & (slots.document[:, None] == document[..., None])
+        state, out = norm(hidden), ([], [], [], [])
+        keys = torch.cat([self.constant_key.weight.expand(len(hidden), -1, -1), slots.key], dim=1)
+        constants = torch.ones_like(earlier[..., :1]).expand(*earlier.shape[:2], len(CONSTANTS))
+        for s in range(self.steps):
+            own = (slots.word[:, None] == word[..., None]) & (slots.step[:, None] >= 0) & (slots.step[:, None] < s)
+            reach = (earlier if self.mode == "tape" else earlier & (slots.step[:, None] < 0)) | own
+            visible = torch.cat([constants, reach & same], dim=-1)  # (B, A, S)
+            x = norm(state + self.step_embedding.weight[s] + self.operation_embedding(operation[:, :, s]))
+            logits1 = self._point(self.query1(x), word, keys, visible, scale)
+            choice1 = logits1.argmax(-1) if given is None else torch.where(given[0][..., s] >= 0, given[0][..., s], logits1.argmax(-1))
+            key1 = self._seen_from(word, keys, choice1)
+            logits2 = self._point(self.query2(x) + self.first_choice(key1), word, keys, visible, scale)
+            choice2 = logits2.argmax(-1) if given is None else torch.where(given[1][..., s] >= 0, given[1][..., s], logits2.argmax(-1))
+            state = state + self.update(torch.cat([x, key1 + self._seen_from(word, keys, choice2)], dim=-1))
+            for kept, new in zip(out, (logits1, logits2, choice1, choice2), strict=True):
+                kept.append(new)
+        logits1, logits2, choice1, choice2 = (torch.stack(x, dim=2) for x in out)
+        return Plan(logits, logits1, logits2, operation, choice1, choice2)
+
+    def _seen_from(self, word, keys, choice):
+        """Keys (B, A, d) of the chosen slots, turned back by the query's position, so that only relative positions remain."""
+        key = gather(keys, choice)
+        return torch.where((choice < len(CONSTANTS))[..., None], key, self.rotary(key, word, back=True))
+
+    def _point(self, query, word, keys, visible, scale):
+        """Logits (B, A, S): constants are compared with the query as it is, values with the query turned to its position."""
+        n = len(CONSTANTS)
+        plain = query @ keys[:, :n].transpose(1, 2)
+        placed = self.rotary(query, word) @ keys[:, n:].transpose(1, 2)
+        return (torch.cat([plain, placed], dim=-1).float() * scale).masked_fill(~visible, -math.inf)

@@ -1,0 +1,169 @@
+"""Random expression trees in whole batches: shapes, values, where brackets stand, and when each operation is carried out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nanochat.dag.executor import ADD, DIVIDE, MULTIPLY, SUBTRACT
+
+LARGEST_VALUE = 1e9
+DECIMALS = 4  # answers and intermediate values have at most so many
+FRIENDLY_DIVISORS = np.array([2, 4, 5, 8, 10, 20, 25, 50, 100])
+LOW, HIGH = 1, 2  # precedence of + - and of * /
+_PRECEDENCE = np.array([LOW, LOW, HIGH, HIGH])
+
+
+@dataclass
+class Spots:
+    """Token positions in the text: number (n, K+1) last digit; operator (n, K) last token of the operator; close (n, K+1, K) the
+    brackets after a leaf in order; answer (n,) the last token."""
+
+    number: np.ndarray
+    operator: np.ndarray
+    close: np.ndarray
+    answer: np.ndarray
+
+
+@dataclass
+class Trees:
+    """n expression trees of K operations. Node ids: leaves 0..K in text order, then K+1+j for the j-th merge, children first.
+
+    operation (n, K) by position in the text; place (n, K): the position whose operator merge j is; left, right (n, K): child ids;
+    first, last (n, K): leaves the node spans; parent (n, 2K+1), -1 at the root; is_right (n, 2K+1); wrapped (n, 2K+1): in brackets.
+    """
+
+    operation: np.ndarray
+    place: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    parent: np.ndarray
+    is_right: np.ndarray
+    wrapped: np.ndarray = None
+
+
+def draw_trees(rng: np.random.Generator, n: int, k: int) -> Trees:
+    """n random trees of k operations: some follow precedence without brackets, some are arbitrary, most lie between."""
+    operation = rng.choice(4, size=(n, k), p=[0.3, 0.3, 0.25, 0.15])
+    natural = np.arange(k) + np.where(operation <= SUBTRACT, k, 0)
+    freedom = rng.choice([0.0, 0.3, 1.0], size=(n, 1), p=[0.35, 0.4, 0.25])
+    keys = np.where(rng.random((n, k)) < freedom, rng.random((n, k)) * 2 * k, natural)
+    return _merge(operation, np.argsort(keys, axis=1, kind="stable"))
+
+
+def _merge(operation: np.ndarray, place: np.ndarray) -> Trees:
+    """The trees in which merge j joins what stands left and right of the operator at `place[:, j]`."""
+    n, k = operation.shape
+    rows = np.arange(n)
+    start = np.tile(np.arange(k + 1), (n, 1))  # valid at a span's last leaf
+    end, root = start.copy(), start.copy()  # valid at a span's first leaf
+    shape = (n, k)
+    left, right, first, last = (np.empty(shape, dtype=np.int64) for _ in range(4))
+    parent, is_right = np.full((n, 2 * k + 1), -1), np.zeros((n, 2 * k + 1), dtype=bool)
+    for j in range(k):
+        at = place[:, j]
+        a, b = start[rows, at], end[rows, at + 1]
+        left[:, j], right[:, j], first[:, j], last[:, j] = root[rows, a], root[rows, at + 1], a, b
+        parent[rows, left[:, j]] = parent[rows, right[:, j]] = k + 1 + j
+        is_right[rows, right[:, j]] = True
+        start[rows, b], end[rows, a], root[rows, a] = a, b, k + 1 + j
+    return Trees(operation, place, left, right, first, last, parent, is_right)
+
+
+def node_operation(trees: Trees) -> np.ndarray:
+    """(n, K) operation of merge j."""
+    return np.take_along_axis(trees.operation, trees.place, axis=1)
+
+
+def draw_numbers(rng, trees: Trees, max_digits: int, decimal_share: float):
+    """Integers (n, K+1) and decimals (n, K+1): the numbers are integer / 10^decimals. Divisors are chosen so that most quotients end."""
+    n, k = trees.operation.shape
+    digits = rng.integers(1, max_digits + 1, (n, k + 1))
+    digits = np.minimum(digits, rng.integers(1, max_digits + 1, (n, k + 1)))
+    numbers = np.floor(10.0 ** (digits - rng.random((n, k + 1)))).astype(np.int64)
+    numbers[rng.random((n, k + 1)) < 0.01] = 0
+    decimals = np.where(rng.random((n, k + 1)) < decimal_share, rng.integers(1, 3, (n, k + 1)), 0)
+    rows = np.arange(n)
+    for j in range(k):
+        divides = trees.operation[rows, trees.place[:, j]] == DIVIDE
+        leaf_right, leaf_left = trees.right[:, j] <= k, trees.left[:, j] <= k
+        r = np.flatnonzero(divides & leaf_right)
+        numbers[r, trees.right[r, j]] = np.where(
+            rng.random(len(r)) < 0.7, rng.choice(FRIENDLY_DIVISORS, len(r)), rng.integers(1, 13, len(r))
+        )
+        decimals[r, trees.right[r, j]] = 0
+        r = np.flatnonzero(divides & leaf_right & leaf_left & (rng.random(n) < 0.7))
+        numbers[r, trees.left[r, j]] = numbers[r, trees.right[r, j]] * np.floor(10.0 ** (rng.random(len(r)) * 2.5)).astype(np.int64)
+    decimals[numbers % 10 == 0] = 0  # 2.50 is written 2.5
+    return numbers, decimals
+
+
+def evaluate(trees: Trees, leaves: np.ndarray):
+    """Values (n, 2K+1) of all nodes and whether an example may be used: every value ends within DECIMALS and stays in bounds."""
+    n, k = trees.operation.shape
+    values = np.concatenate([leaves, np.zeros((n, k))], axis=1)
+    rows, operations, good = np.arange(n), node_operation(trees), np.ones(n, dtype=bool)
+    for j in range(k):
+        x, y, o = values[rows, trees.left[:, j]], values[rows, trees.right[:, j]], operations[:, j]
+        good &= (o != DIVIDE) | (y != 0)
+        result = np.select([o == ADD, o == SUBTRACT, o == MULTIPLY], [x + y, x - y, x * y], x / np.where(y == 0, 1.0, y))
+        scaled = result * 10.0**DECIMALS
+        rounding = 1e-9 + np.abs(scaled) * 1e-14  # what float64 itself may have added
+        good &= (np.abs(result) < LARGEST_VALUE) & (np.abs(scaled - np.rint(scaled)) < rounding)
+        values[:, k + 1 + j] = result
+    return values, good
+
+
+def set_brackets(rng, trees: Trees) -> None:
+    """Brackets where precedence or order needs them, and a few that do not matter."""
+    n, k = trees.operation.shape
+    precedence = _PRECEDENCE[node_operation(trees)]
+    trees.wrapped = np.zeros((n, 2 * k + 1), dtype=bool)
+    for j in range(k):
+        above = trees.parent[:, k + 1 + j]
+        outer = precedence[np.arange(n), np.maximum(above - k - 1, 0)]
+        needed = np.where(trees.is_right[:, k + 1 + j], precedence[:, j] <= outer, precedence[:, j] < outer) & (above >= 0)
+        trees.wrapped[:, k + 1 + j] = needed | (rng.random(n) < 0.04)
+
+
+def bracket_counts(trees: Trees, wrapped: np.ndarray):
+    """Brackets that open before and close after each leaf, (n, K+1) each, counting the nodes in `wrapped` (n, 2K+1)."""
+    n, k = trees.operation.shape
+    opens, closes, rows = np.zeros((n, k + 1), dtype=np.int64), np.zeros((n, k + 1), dtype=np.int64), np.arange(n)
+    for j in range(k):
+        opens[rows, trees.first[:, j]] += wrapped[:, k + 1 + j]
+        closes[rows, trees.last[:, j]] += wrapped[:, k + 1 + j]
+    return opens, closes
+
+
+def all_at_answer(n: int, k: int, spots: Spots):
+    return np.tile(spots.answer[:, None], (1, k)), np.tile(np.arange(k), (n, 1))
+
+
+def triggers(trees: Trees, spots: Spots):
+    """The token position (n, K) at which each node is reduced and its step (n, K) there.
+
+    A node in brackets is reduced by its closing bracket; a left operand by the operator after it; a right operand together
+    with its parent, just before it; the root by the answer token.
+    """
+    n, k = trees.operation.shape
+    rows = np.arange(n)
+    inner = np.zeros((n, k + 1), dtype=np.int64)  # brackets already closed after each leaf, children first
+    where, step = np.empty((n, k), dtype=np.int64), np.zeros((n, k), dtype=np.int64)
+    with_parent = np.zeros((n, k), dtype=bool)
+    for j in range(k):
+        node, last = k + 1 + j, trees.last[:, j]
+        wrapped, above = trees.wrapped[:, node], trees.parent[:, node]
+        bracket = spots.close[rows, last, np.minimum(inner[rows, last], spots.close.shape[2] - 1)]
+        operator = spots.operator[rows, np.minimum(last, k - 1)]
+        where[:, j] = np.where(wrapped, bracket, np.where(above < 0, spots.answer, operator))
+        with_parent[:, j] = ~wrapped & trees.is_right[:, node]
+        inner[rows, last] += wrapped
+        child = trees.right[:, j] - k - 1
+        shares = (child >= 0) & with_parent[rows, np.maximum(child, 0)]
+        step[:, j] = np.where(shares, step[rows, np.maximum(child, 0)] + 1, 0)
+    for j in range(k - 1, -1, -1):
+        above = np.maximum(trees.parent[:, k + 1 + j] - k - 1, 0)
+        where[:, j] = np.where(with_parent[:, j], where[rows, above], where[:, j])
+    return where, step
