@@ -182,7 +182,7 @@ def _help_lines(f: dataclasses.Field, of_profile: str) -> list[str]:
     short = f"-{f.metadata['short']}, " if f.metadata.get("short") else ""
     text = f"{f.metadata.get('help', '')}{unit}{choices} (default: {default!r}{of_profile})"
     name = f"  {short}--{_flag(f)}"
-    wrapped = textwrap.wrap(text, 96)
+    wrapped = textwrap.wrap(text, 96, break_long_words=False, break_on_hyphens=False)
     return [f"{name:<26} {wrapped[0]}" if len(name) <= 26 else f"{name}\n{'':<27}{wrapped[0]}", *(f"{'':<27}{w}" for w in wrapped[1:])]
 
 

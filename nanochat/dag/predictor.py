@@ -129,6 +129,11 @@ class DagTower(nn.Module):
         if self.from_model is not None:
             nn.init.zeros_(self.from_model.weight)
 
+    def parameter_kinds(self) -> dict[str, str]:
+        """How the optimizer treats each parameter: maps between hidden states are matrices (Muon), all else is plain (AdamW)."""
+        maps = {f"{prefix}.weight" for prefix, m in self.named_modules() if isinstance(m, nn.Linear) and prefix != "planner.operation"}
+        return {name: "matrix" if name in maps else "scalar" for name, _ in self.named_parameters()}
+
     def embed(self, idx, number, depth, hidden):
         """Trunk inputs (B, W, d) of words: token ids, whether they are numbers, bracket depth, the model's hidden state or None."""
         x = torch.where(number[..., None], self.number_embedding, self.embedding(idx))
@@ -253,7 +258,10 @@ class PredictorOnlyModel(nn.Module):
 
     def __init__(self, config: TowerConfig, tokenizer):
         super().__init__()
-        self.tower = DagTower(config, tokenizer)
+        self.config, self.tower = config, DagTower(config, tokenizer)
+
+    def parameter_kinds(self) -> dict[str, str]:
+        return {f"tower.{name}": kind for name, kind in self.tower.parameter_kinds().items()}
 
     def forward(self, idx, labels: PlanLabels | None = None, lengths=None) -> TowerOutput:
         return self.tower(idx, labels=labels, lengths=lengths)

@@ -1,0 +1,202 @@
+"""Batches for training: rows of text, and rows of conversations with what is trained in them.
+
+Both loaders are endless iterators with the same protocol: `tokens_per_step` (of one micro step over all processes), `epoch`,
+`progress` of the epoch in 0..1, and `state_dict()` / `load_state_dict()` of plain integers and lists after which the batches
+go on exactly. Every process plans all rows and takes its own, so the state is the same in each of them and a run may go on
+with another number of processes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nanochat.common import UserError, all_reduce_sum, say
+from nanochat.data.conversations import Rendered, render
+from nanochat.data.packing import ItemPacker, NothingToPlace, TextPacker
+from nanochat.data.shards import TokenShard
+from nanochat.data.tokenizer import Tokenizer
+
+IGNORE = -1  # target of a position that is not trained
+
+
+@dataclass
+class ConversationBatch:
+    """inputs (B, T) int64; targets (B, T) int64, IGNORE where nothing is trained; documents: for each row the conversations in
+    it with the column of their first token."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    documents: list[list[tuple[int, Rendered]]]
+
+
+class _Loader:
+    """What both loaders share: row counting, epochs, state."""
+
+    def __init__(self, name: str, batch: int, T: int, seed: int, rank: int, world: int, device):
+        if min(batch, T, world) < 1 or not 0 <= rank < world:
+            raise UserError(
+                f"a loader needs batch and row length of at least 1 and a rank below the number of processes, "
+                f"not batch {batch}, length {T}, rank {rank} of {world}"
+            )
+        self.name, self.batch, self.T, self.seed, self.rank, self.world = name, batch, T, seed, rank, world
+        self.device = torch.device(device)
+        self.packer: TextPacker | ItemPacker
+
+    def __iter__(self):
+        return self
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of one micro step over all processes, padding included."""
+        return self.batch * self.T * self.world
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return self.packer.epoch
+
+    @property
+    def progress(self) -> float:
+        """Share of the current epoch, 0..1."""
+        return self.packer.progress
+
+    def state_dict(self) -> dict:
+        """Plain integers and lists; the same in every process."""
+        return {**self.packer.state_dict(), "seed": self.seed, "items": self.size}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on exactly where `state` was taken. Every process must call it. UserError if the data is not the same."""
+        if (state["seed"], state["items"]) != (self.seed, self.size):
+            raise UserError(
+                f"the checkpoint was reading {state['items']} items with seed {state['seed']} but {self.name} now has {self.size} "
+                f"with seed {self.seed}; restore the data and the seed, or start again with --resume=off"
+            )
+        self.packer.load_state_dict(state)
+
+    def _my_rows(self) -> list:
+        """The next batch's rows of this process out of those of all processes."""
+        before = self.epoch
+        rows = [self.packer.next_row() for _ in range(self.batch * self.world)]
+        if self.epoch.bit_length() > before.bit_length():  # epochs 1, 2, 4, ...: a tiny text ends one in every batch
+            say(f"{self.name}: epoch {self.epoch} ended, all {self.size:,} items have been read")
+        return rows[self.rank * self.batch : (self.rank + 1) * self.batch]
+
+    def _move(self, array: np.ndarray) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cuda":  # `device == "cuda"` is never true for a torch.device
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+
+class TokenLoader(_Loader):
+    """Batches (inputs, targets), each (B, T) int64, from tokenised text. Every row begins with <|bos|> and is full."""
+
+    def __init__(self, shard: TokenShard, batch: int, T: int, seed: int = 0, rank: int = 0, world: int = 1, device="cpu"):
+        super().__init__(shard.name, batch, T, seed, rank, world, device)
+        self.shard, self.size = shard, len(shard)
+        self.bos_id = int(shard[0][0])
+        self.packer = TextPacker(shard.lengths, T + 1, seed)
+
+    def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = np.empty((self.batch, self.T + 1), dtype=np.int64)
+        for row, pieces in zip(rows, self._my_rows(), strict=True):
+            self._write(row, pieces)
+        return self._move(rows[:, :-1].copy()), self._move(rows[:, 1:].copy())  # (B, T), (B, T)
+
+    def _write(self, row: np.ndarray, pieces: list[tuple[int, int, int]]) -> None:
+        at = 0
+        for document, start, end in pieces:
+            if start > 0:
+                row[at], at = self.bos_id, at + 1
+            row[at : at + end - start] = self.shard[document][start:end]
+            at += end - start
+
+
+class ConversationLoader(_Loader):
+    """Batches of packed conversations, a `ConversationBatch` each.
+
+    `items` is a sequence of conversations or `Rendered`s, made when asked for; only `len` and `[i]` are used, and `items[i]`
+    must always be the same. Items longer than a row are cropped to it, items without anything to train are left out, rows are
+    filled up with <|bos|> that are not trained. `train_on`: "all" trains every token of an item, "assistant" what its mask says.
+    Use `epoch` to stop: it grows when the last item of an epoch has been placed.
+    """
+
+    def __init__(self, items: Sequence, tokenizer: Tokenizer, batch: int, T: int, seed: int = 0, rank: int = 0, world: int = 1,
+                 device="cpu", train_on: str = "assistant"):  # fmt: skip
+        if train_on not in ("all", "assistant"):
+            raise ValueError(f"train_on must be 'all' or 'assistant', not {train_on!r}")
+        if len(items) == 0:
+            raise UserError("there are no conversations to train on; check the data folder (--data_dir) and the mixture of the stage")
+        super().__init__("conversations", batch, T, seed, rank, world, device)
+        self.items, self.size, self.tokenizer, self.train_on = items, len(items), tokenizer, train_on
+        self._cache: dict[int, Rendered] = {}
+        self.packer = ItemPacker(len(items), self._measure, T + 1, seed)
+
+    def __next__(self) -> ConversationBatch:
+        tokens = np.full((self.batch, self.T + 1), self.tokenizer.bos_id, dtype=np.int64)
+        targets = np.full((self.batch, self.T + 1), IGNORE, dtype=np.int64)
+        documents: list[list[tuple[int, Rendered]]] = []
+        try:
+            rows = self._my_rows()
+        except NothingToPlace:
+            raise UserError(
+                f"none of the {self.size} conversations has a token to train within the {self.T} tokens of a row; "
+                "raise the row length or check the data"
+            ) from None
+        for b, row in enumerate(rows):
+            documents.append(list(self._place(row)))
+            for at, item in documents[-1]:
+                end = at + len(item)
+                tokens[b, at:end] = item.ids
+                targets[b, at:end] = np.where(self._trained(item), item.ids, IGNORE)
+        return ConversationBatch(self._move(tokens[:, :-1].copy()), self._move(targets[:, 1:].copy()), documents)
+
+    def load_state_dict(self, state: dict) -> None:
+        self._cache.clear()
+        super().load_state_dict(state)
+
+    def _place(self, row: list[int]) -> Iterator[tuple[int, Rendered]]:
+        at = 0
+        for index in row:
+            item = self._cache.pop(index, None) or self._render(index)
+            yield at, item
+            at += len(item)
+
+    def _trained(self, item: Rendered) -> np.ndarray:
+        return np.array(item.mask if self.train_on == "assistant" else [1] * len(item), dtype=bool)
+
+    def _render(self, index: int) -> Rendered:
+        item = self.items[index]
+        try:
+            rendered = item if isinstance(item, Rendered) else render(self.tokenizer, item)
+        except UserError as error:
+            raise UserError(f"conversation {index} cannot be used: {error}") from None
+        return rendered.crop(self.T + 1)
+
+    def _measure(self, indices: list[int]) -> list[int]:
+        """Length of each item within a row, 0 for one that trains nothing. Processes share the rendering."""
+        shared = self.world > 1 and torch.distributed.is_available() and torch.distributed.is_initialized()
+        lengths = [0.0] * len(indices)
+        for k in range(self.rank, len(indices), self.world) if shared else range(len(indices)):
+            item = self._render(indices[k])
+            trains = self._trained(item)[1:].any()  # a row's first token is nobody's target
+            lengths[k] = float(len(item) if trains else 0)
+            if trains and self.world == 1:  # else most of it would be other processes' rows
+                self._cache[indices[k]] = item
+        return [round(n) for n in (all_reduce_sum(lengths) if shared else lengths)]
+
+
+class TextItems(Sequence):
+    """Documents of a shard as items for a `ConversationLoader` with train_on="all": general text among conversations."""
+
+    def __init__(self, shard: TokenShard, limit: int | None = None):
+        self.shard, self.size = shard, min(len(shard), limit or len(shard))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Rendered:
+        ids = self.shard[index].tolist()
+        return Rendered(ids, [0] + [1] * (len(ids) - 1))

@@ -1,0 +1,146 @@
+"""Text as token files: every part of a source is tokenised once and then read through the page cache.
+
+    <base>/tokens/<key>/tokens.bin     uint16 (uint32 for large vocabularies): <|bos|> document <|bos|> document ...
+                        offsets.npy    (n + 1,) int64: where each document begins, and the end
+                        meta.json      what it was made from
+
+The key is a hash of the part's content, the split rule and the tokenizer, so new files beside old ones cost only themselves,
+and an interrupted run goes on with the next part. With several processes each tokenises its share of the parts.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from nanochat import common
+from nanochat.common import Interrupted, base_dir
+from nanochat.data.artifact import is_complete, new_artifact
+from nanochat.data.sources import Part, Source, too_little
+from nanochat.data.tokenizer import Tokenizer
+
+FORMAT = 1  # raise when the files change their meaning
+BATCH = 512  # documents encoded at a time
+POLL = 0.5  # seconds between looks at what other processes have finished
+
+
+class TokenShard(Sequence):
+    """The documents of a split as token ids: `shard[i]` is the i-th document, (length,) integers, <|bos|> first."""
+
+    def __init__(self, folders: Sequence[Path], name: str, split: str):
+        self._tokens, self._offsets = [], []
+        for folder in folders:
+            offsets = np.load(folder / "offsets.npy", mmap_mode="r")
+            if len(offsets) > 1:  # a part can lack documents of this split
+                self._offsets.append(offsets)
+                self._tokens.append(np.memmap(folder / "tokens.bin", dtype=_meta(folder)["dtype"], mode="r"))
+        if not self._tokens:
+            raise too_little(name, split)
+        self._first = np.cumsum([0] + [len(o) - 1 for o in self._offsets])
+        self.name = f"'{name}' ({split})"
+        self.lengths = np.concatenate([np.diff(o) for o in self._offsets]).astype(np.int32)  # (n,) tokens, <|bos|> included
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not 0 <= index < len(self):
+            raise IndexError(f"document {index} of {len(self)}")
+        part = int(np.searchsorted(self._first, index, side="right")) - 1
+        offsets, i = self._offsets[part], index - self._first[part]
+        return self._tokens[part][offsets[i] : offsets[i + 1]]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all documents, <|bos|> included."""
+        return int(self.lengths.sum(dtype=np.int64))
+
+
+def open_shard(source: Source, tokenizer: Tokenizer, split: str, run=None) -> TokenShard:
+    """The tokenised `split` of `source`, tokenising what is not there yet. Call it from every process of the run.
+
+    `run` (a stage's Run) is asked between parts whether to stop, when it is the only process.
+    """
+    parts = source.parts[split]
+    folders = [_folder(part, tokenizer) for part in parts]
+    mine = range(common.rank(), len(parts), common.world_size())
+    missing = [i for i in mine if not _valid(folders[i])]
+    for i in missing:
+        if is_complete(folders[i]):
+            common.say(f"{folders[i]} is damaged: tokenising {parts[i].name} again")
+    started, tokens = time.time(), 0
+    for done, i in enumerate(missing):
+        if run is not None and common.world_size() == 1 and run.stop_requested():
+            raise Interrupted(f"tokenised {done} of {len(missing)} parts of '{source.name}'")
+        tokens += write_part(parts[i], tokenizer, folders[i])
+    if missing:
+        common.say(
+            f"tokenised {len(missing)} part{'s' * (len(missing) > 1)} of '{source.name}' ({split}): "
+            f"{tokens / 1e6:.1f} M tokens in {time.time() - started:.0f} s"
+        )
+    _wait_for_others(folders)
+    return TokenShard(folders, source.name, split)
+
+
+def write_part(part: Part, tokenizer: Tokenizer, folder: Path) -> int:
+    """Tokenises one part into `folder`, whole or not at all; returns the number of tokens."""
+    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    lengths: list[int] = []
+    with new_artifact(folder) as new:
+        with open(new / "tokens.bin", "wb") as f:
+            for ids in _encoded(part.read(), tokenizer):
+                lengths.append(len(ids) + 1)
+                f.write(np.array([tokenizer.bos_id, *ids], dtype=dtype).tobytes())
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+        np.save(new / "offsets.npy", offsets)
+        meta = {
+            "part": part.name,
+            "documents": len(lengths),
+            "tokens": int(offsets[-1]),
+            "dtype": np.dtype(dtype).name,
+            "tokenizer": tokenizer.hash,
+        }
+        (new / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
+    return int(offsets[-1])
+
+
+def _encoded(documents: Iterator[str], tokenizer: Tokenizer) -> Iterator[list[int]]:
+    documents = iter(documents)
+    threads = max(1, len(os.sched_getaffinity(0)) // common.world_size())
+    while batch := list(islice(documents, BATCH)):
+        yield from tokenizer.encode_batch(batch, threads)
+
+
+def _folder(part: Part, tokenizer: Tokenizer) -> Path:
+    key = hashlib.sha256(f"{FORMAT}/{part.fingerprint}/{tokenizer.hash}".encode()).hexdigest()[:20]
+    return base_dir() / "tokens" / key
+
+
+def _meta(folder: Path) -> dict:
+    return common.read_json(folder / "meta.json") or {}
+
+
+def _valid(folder: Path) -> bool:
+    """True if the folder is complete and its files have the sizes its meta.json names."""
+    try:
+        meta = _meta(folder)
+        size = np.dtype(meta["dtype"]).itemsize * meta["tokens"]
+        offsets = np.load(folder / "offsets.npy", mmap_mode="r")
+        same = (
+            (folder / "tokens.bin").stat().st_size == size and len(offsets) == meta["documents"] + 1 and int(offsets[-1]) == meta["tokens"]
+        )
+        return is_complete(folder) and same
+    except (KeyError, OSError, ValueError, IndexError):
+        return False
+
+
+def _wait_for_others(folders: list[Path]) -> None:
+    """Returns when every part is there. By looking, not by a barrier: tokenising may outlast a process group's timeout."""
+    waiting = list(folders) if common.world_size() > 1 else []
+    while waiting := [folder for folder in waiting if not _valid(folder)]:
+        time.sleep(POLL)

@@ -1,0 +1,222 @@
+"""The GPT: a decoder-only transformer, and the place where a branch (the DAG) may be plugged in.
+
+    x  = N(E[token]);  x0 = x
+    layer i:  x = r_i x + s_i x0                      learned scalars: the residual stream, and the input once more
+              x = x + Attention(N(x));  x = x + MLP(N(x))
+    logits = 15 tanh(W N(x) / 15)                     in float32, at any compute precision
+
+What differs from GPT-2: rotary positions, RMSNorm without weights, normalised queries and keys, squared ReLU, no biases, head
+and embedding not tied, value embeddings in every second layer, soft-capped logits (as in nanochat and modded-nanogpt).
+
+A branch is any module with `layer`, `init_state(batch, max_len)` and
+    x, side = branch(x, idx, cache=state, plan=plan)   after block `layer`, x (B, T, D)
+    nll     = branch.loss(nll, idx, targets, side)     (B, T) -> (B, T), with targets
+    logits  = branch.mix(logits, idx, side)            (B, T, V) -> (B, T, V), without
+`side["loss"]`, if there, is added to the mean loss in training. Without a branch the model is exactly the plain GPT.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from nanochat.common import UserError
+from nanochat.model.attention import Attention
+from nanochat.model.cache import KVCache
+from nanochat.model.kinds import by_structure, parameter_kinds
+from nanochat.model.linear import Linear
+from nanochat.model.loss import capped, capped_nll
+from nanochat.model.mlp import MLP
+from nanochat.model.norm import rms_norm
+from nanochat.model.position import Rotary
+
+VOCAB_MULTIPLE = 64  # tables are padded to this many rows, for the sake of matrix units
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Sizes and choices of a GPT. `vocab_size` is the tokenizer's; tables are padded."""
+
+    sequence_len: int = 2048
+    vocab_size: int = 32768
+    n_layer: int = 12
+    n_head: int = 6
+    n_kv_head: int = 6
+    n_embd: int = 768
+    value_embeddings: bool = True
+    logit_softcap: float = 15.0
+    rope_base: float = 100_000.0
+
+    def __post_init__(self):
+        if min(self.sequence_len, self.vocab_size, self.n_layer, self.n_head, self.n_kv_head, self.n_embd) < 1:
+            raise UserError(f"every size of a model must be at least 1; these are {asdict(self)}")
+        if self.n_embd % self.n_head or self.head_dim % 2:
+            raise UserError(f"width {self.n_embd} must be a multiple of the {self.n_head} heads with an even quotient; change one of them")
+        if self.n_head % self.n_kv_head:
+            raise UserError(f"{self.n_head} heads cannot share {self.n_kv_head} key-value heads evenly; use a divisor of {self.n_head}")
+
+    @property
+    def head_dim(self) -> int:
+        return self.n_embd // self.n_head
+
+    @property
+    def padded_vocab_size(self) -> int:
+        return -(-self.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+
+    def has_value_embedding(self, layer: int) -> bool:
+        """Every second layer, counted so that the last one has one."""
+        return self.value_embeddings and layer % 2 == (self.n_layer - 1) % 2
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "GPTConfig":
+        unknown = sorted(set(values) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise UserError(f"unknown model setting '{unknown[0]}'; there are: {', '.join(cls.__dataclass_fields__)}")
+        return cls(**values)
+
+
+class Output(NamedTuple):
+    """What a forward gives. logits (B, T, V) float32, None with targets; loss a scalar or (B, T) nats, None without; the branch's side."""
+
+    logits: Tensor | None
+    loss: Tensor | None
+    side: dict | None
+
+
+class Block(nn.Module):
+    """One layer, with its own table of value embeddings if it has one."""
+
+    def __init__(self, config: GPTConfig, layer: int):
+        super().__init__()
+        self.layer = layer
+        extra = config.has_value_embedding(layer)
+        self.value_embedding = nn.Embedding(config.padded_vocab_size, config.n_kv_head * config.head_dim) if extra else None
+        self.attention = Attention(config, value_gate=extra)
+        self.mlp = MLP(config)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        if self.value_embedding is not None:
+            bound = (3 / self.attention.query.in_features) ** 0.5
+            nn.init.uniform_(self.value_embedding.weight, -bound, bound)
+        self.attention.reset_parameters()
+        self.mlp.reset_parameters()
+
+    def forward(self, x: Tensor, idx: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None) -> Tensor:
+        """x (B, T, D) of the tokens idx (B, T) -> (B, T, D)."""
+        extra = None if self.value_embedding is None else self.value_embedding(idx).to(x.dtype)
+        x = x + self.attention(rms_norm(x), extra, rotary, cache, self.layer)
+        return x + self.mlp(rms_norm(x))
+
+
+class GPT(nn.Module):
+    """The model. Parameters are float32; activations and the cache are in `compute_dtype`."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config, self.compute_dtype = config, torch.float32
+        vocab, width = config.padded_vocab_size, config.n_embd
+        self.embedding = nn.Embedding(vocab, width)
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
+        self.residual_scale = nn.Parameter(torch.empty(config.n_layer))
+        self.skip_scale = nn.Parameter(torch.empty(config.n_layer))
+        self.head = Linear(width, vocab)
+        self.rotary = Rotary(config.head_dim, config.rope_base, config.sequence_len)
+        self.branch: nn.Module | None = None
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Every parameter of the plain GPT, from torch's global random stream (nanochat's values)."""
+        nn.init.normal_(self.embedding.weight, std=0.8)
+        nn.init.normal_(self.head.weight, std=0.001)
+        for block in self.blocks:
+            block.reset_parameters()
+        depth = torch.linspace(0, 1, self.config.n_layer) if self.config.n_layer > 1 else torch.zeros(1)  # 0 first layer, 1 last
+        self.residual_scale.copy_(1.15 - 0.10 * depth)
+        self.skip_scale.copy_(0.20 - 0.15 * depth)
+
+    def attach(self, branch: nn.Module) -> None:
+        """Plugs in a branch; ValueError if it wants to sit behind a layer that is not there."""
+        if not 0 <= branch.layer < self.config.n_layer:
+            raise ValueError(f"a branch sits behind a layer 0 .. {self.config.n_layer - 1}, not {branch.layer}")
+        self.branch = branch.to(self.embedding.weight.device)
+
+    def forward(
+        self, idx: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, plan=None, reduction: str = "mean"
+    ) -> Output:
+        """idx (B, T) int64; targets (B, T), -1 = ignore.
+
+        With targets the loss in nats: its mean over the targets, or with reduction "none" (B, T) with 0 where ignored. Without
+        targets the logits. With a cache idx holds only the new tokens of each row, see cache.py.
+        """
+        if reduction not in ("mean", "none"):
+            raise ValueError(f"reduction must be 'mean' or 'none', not {reduction!r}")
+        x, side = self._hidden(idx, cache, plan)
+        if targets is None:
+            logits = self._logits(x)
+            return Output(logits if side is None else self.branch.mix(logits, idx, side), None, side)
+        nll = self._nll(x, targets)
+        if side is not None:
+            nll = self.branch.loss(nll, idx, targets, side)
+        if reduction == "none":
+            return Output(None, nll, side)
+        loss = nll.sum() / (targets >= 0).sum().clamp(min=1)
+        if side is not None and self.training and side.get("loss") is not None:
+            loss = loss + side["loss"]
+        return Output(None, loss, side)
+
+    def _hidden(self, idx: Tensor, cache: KVCache | None, plan) -> tuple[Tensor, dict | None]:
+        """The last block's output (B, T, D), and what the branch has to say."""
+        T, dtype, positions, side = idx.shape[1], self.compute_dtype, None, None
+        length = T
+        if cache is not None:
+            cache.begin(T)
+            positions, length = cache.positions(T), cache.longest + T
+        rotary = self.rotary(length, positions, dtype)
+        x = x0 = rms_norm(self.embedding(idx).to(dtype))  # (B, T, D)
+        for i, block in enumerate(self.blocks):
+            x = self.residual_scale[i] * x + self.skip_scale[i] * x0
+            x = block(x, idx, rotary, cache)
+            if self.branch is not None and self.branch.layer == i:
+                x, side = self.branch(x, idx, cache=None if cache is None else cache.branch_state, plan=plan)
+        if cache is not None:
+            cache.advance()
+        return x, side
+
+    def _logits(self, x: Tensor) -> Tensor:  # (..., D) -> (..., V) float32
+        return capped(self.head(rms_norm(x)), self.config.logit_softcap)[..., : self.config.vocab_size]
+
+    def _nll(self, x: Tensor, targets: Tensor) -> Tensor:
+        """-log p of each target, (B, T) float32, 0 where ignored."""
+        weight = self.head.weight[: self.config.vocab_size]
+        return capped_nll(rms_norm(x).flatten(0, 1), weight, targets.flatten(), self.config.logit_softcap).view_as(targets)
+
+    def parameter_kinds(self) -> dict[str, str]:
+        """Parameter name -> kind (kinds.py), the branch's included."""
+        kinds = by_structure(self)
+        kinds |= {name: "value_embedding" for name in kinds if name.endswith("value_embedding.weight")}
+        kinds |= {"head.weight": "head", "residual_scale": "residual", "skip_scale": "skip"}
+        if self.branch is not None:
+            kinds |= {f"branch.{name}": kind for name, kind in parameter_kinds(self.branch).items()}
+        return kinds
+
+    def num_params(self) -> dict[str, int]:
+        """Number of parameters by kind, and `total`."""
+        counts: dict[str, int] = {}
+        kinds = self.parameter_kinds()
+        for name, p in self.named_parameters():
+            counts[kinds[name]] = counts.get(kinds[name], 0) + p.numel()
+        return {**counts, "total": sum(counts.values())}
+
+    def flops_per_token(self) -> int:
+        """Floating-point operations to train on one token of a full context: 6 per weight that is multiplied, and 12 L D T for
+        attention (counted without the causal half, as PaLM's appendix B does)."""
+        counts = self.num_params()
+        c = self.config
+        return 6 * (counts["matrix"] + counts["head"]) + 12 * c.n_layer * c.n_head * c.head_dim * c.sequence_len

@@ -1,0 +1,185 @@
+"""What a profile's list of stages means here and now: each stage's command, and whether it is done, to do, or lacks an input."""
+
+import importlib
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanochat import common
+from nanochat.common import UserError
+from nanochat.config import load_profile, nearest, parse
+from nanochat.pipeline import stage as contract
+from nanochat.pipeline.stage import Input, Stage
+
+# Stages that compute on several processes together; the others use one, on all its cores.
+PARALLEL = {"base_train", "base_eval", "dag_train", "dag_eval", "mid_train", "chat_sft", "chat_rl", "chat_eval"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One entry of a profile's list: a stage, its tag, its arguments, and how many processes it gets."""
+
+    stage: Stage
+    tag: str
+    module: str
+    argv: tuple[str, ...]
+    processes: int
+
+    @property
+    def label(self) -> str:
+        """`stage` or `stage.tag`, as in the profile."""
+        return contract.stage_label(self.stage.name, self.tag)
+
+    @property
+    def folder(self) -> Path:
+        """Where the stage keeps its status."""
+        return contract.stage_folder(self.stage.name, self.tag)
+
+    @property
+    def command(self) -> list[str]:
+        """The command that runs it: one process, or torchrun on this machine."""
+        if self.processes == 1:
+            return [sys.executable, "-m", self.module, *self.argv]
+        return [*torchrun(), "--standalone", f"--nproc_per_node={self.processes}", "-m", self.module, *self.argv]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`state`: done, to do, interrupted, failed, running, missing (an input that no stage of the plan makes). `note`: why."""
+
+    state: str
+    note: str = ""
+
+
+def torchrun() -> list[str]:
+    """torchrun of this Python."""
+    beside = Path(sys.executable).parent / "torchrun"
+    return [str(beside)] if beside.exists() else [sys.executable, "-m", "torch.distributed.run"]
+
+
+def shown(command: list[str]) -> str:
+    """A command as a person would type it in this folder."""
+    here = f"{Path.cwd()}{os.sep}"
+    return shlex.join(word.removeprefix(here) for word in command)
+
+
+def count_processes() -> int:
+    """`NPROC` if set, else one per GPU that this process may use, else one."""
+    text = os.environ.get("NPROC", "")
+    if text:
+        if not text.isdigit() or int(text) == 0:
+            raise UserError(f"NPROC must be a whole number above 0, not {text!r}")
+        return int(text)
+    return max(1, count_gpus())
+
+
+def count_gpus() -> int:
+    """GPUs that this process may use; imports torch only if there may be one."""
+    if not list(Path("/dev").glob("nvidia[0-9]*")):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def make_plan(profile: str, data_dir: str = "", processes: int = 0, package: str = "scripts") -> list[Step]:
+    """The steps of a profile in order; UserError for an entry that is no stage or a common key that no stage has.
+
+    `processes` is how many each stage in PARALLEL gets; 0: as many as this machine suggests.
+    """
+    tables = load_profile(profile)
+    if not tables.get("stages"):
+        raise UserError(f"profile '{profile}' has no list of stages; add stages = [...] to it")
+    processes, steps = processes or count_processes(), []
+    for label in tables["stages"]:
+        name, _, tag = str(label).partition(".")
+        argv = (
+            [f"--profile={profile}"] + ([f"--tag={tag}"] if tag else []) + ([f"--data_dir={Path(data_dir).absolute()}"] if data_dir else [])
+        )
+        steps.append(Step(_load(name, package), tag, f"{package}.{name}", tuple(argv), processes if name in PARALLEL else 1))
+    known = {key for step in steps for key in step.stage.config.__dataclass_fields__}
+    for key in tables.get("common", {}):
+        if key not in known:
+            raise UserError(f"no stage has the key '{key}' of [common] in profile '{profile}'{nearest(key, known)}")
+    return steps
+
+
+def _load(name: str, package: str) -> Stage:
+    try:
+        return importlib.import_module(f"{package}.{name}").STAGE
+    except ModuleNotFoundError as error:
+        if error.name == f"{package}.{name}":
+            raise UserError(f"there is no stage '{name}': {package}/{name}.py does not exist") from None
+        raise UserError(f"{package}.{name} needs the package '{error.name}'; run: bash setup_environment.sh") from None
+
+
+def choose(steps: list[Step], first: str = "", only: str = "") -> list[Step]:
+    """The part of a plan that `--from` and `--only` leave. `dag_eval` means the first such step, or with --only all of them."""
+    labels = [step.label for step in steps]
+    for flag, wanted in (("from", first), ("only", only)):
+        if wanted and wanted not in labels + [step.stage.name for step in steps]:
+            raise UserError(f"--{flag}={wanted} is not a stage of this profile{nearest(wanted, labels)}; its stages: {', '.join(labels)}")
+    if first:
+        steps = steps[next(i for i, step in enumerate(steps) if first in (step.label, step.stage.name)) :]
+    if only:
+        steps = [step for step in steps if step.label == only] or [step for step in steps if step.stage.name == only]
+    return steps
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is done, what is missing
+
+
+def survey(steps: list[Step]) -> list[Finding]:
+    """The state of each step, in order. Starts nothing and writes nothing but remembered digests."""
+    findings, pending = [], False
+    for step in steps:
+        finding = look(step, pending)
+        findings.append(finding)
+        pending = pending or finding.state != "done"
+    return findings
+
+
+def look(step: Step, pending: bool = False) -> Finding:
+    """The state of one step. `pending`: a stage before it is still to run and may make what is missing."""
+    config = parse(step.stage.config, step.stage.name, list(step.argv))
+    try:
+        inputs = step.stage.inputs(config)
+    except UserError as error:  # a stage that cannot even list its inputs before another one has run
+        from_outside = "download_data" in str(error)
+        return Finding("missing", str(error)) if from_outside or not pending else Finding("to do", "after the stages above")
+    if contract.is_running(step.stage.name, step.tag):
+        return Finding("running", "by another process")
+    lacking = contract.missing(inputs)
+    outside = [item for item in lacking if not (pending and _made_here(item))]
+    if outside:
+        return Finding("missing", "; ".join(f"{item.path}: {item.made_by}" for item in outside))
+    if lacking:
+        return Finding("to do", f"after the stages above (needs {_short(lacking[0].path)})")
+    if contract.is_up_to_date(step.stage, config, inputs):
+        return Finding("done", (contract.read_status(step.stage.name, step.tag) or {}).get("headline", ""))
+    return _to_do(step)
+
+
+def _to_do(step: Step) -> Finding:
+    status = contract.read_status(step.stage.name, step.tag) or {}
+    state, reason = status.get("state"), status.get("error") or ""
+    if state == "running":
+        return Finding("interrupted", "it was killed; goes on from its newest checkpoint")
+    if state == "interrupted":
+        return Finding("interrupted", reason)
+    if state == "failed":
+        return Finding("failed", f"last time: {reason}")
+    return Finding("to do", "again: its settings, inputs or outputs changed" if state == "done" else "")
+
+
+def _made_here(item: Input) -> bool:
+    path, base = Path(item.path), common.base_dir()
+    return path.is_relative_to(base) and not path.is_relative_to(base / "data")
+
+
+def _short(path: Path) -> str:
+    base = common.base_dir()
+    return str(path.relative_to(base)) if Path(path).is_relative_to(base) else str(path)

@@ -1,0 +1,114 @@
+"""Training on packed conversations: what midtraining and fine-tuning share.
+
+Targets are -1 where nothing is trained. A model with a branch also gets the plans of the conversations in each row.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from nanochat import common
+from nanochat.common import UserError, all_reduce_sum, derive_seed
+from nanochat.config import option
+from nanochat.data.conversations import Rendered, render
+from nanochat.data.loader import ConversationBatch, ConversationLoader
+from nanochat.pipeline.stage import Input
+from tasks.common import Mixture, parse_share, present, task_files
+
+SAMPLE = 200  # items whose length stands for that of all
+
+
+@dataclass
+class ChatOptions:
+    """Mixed into the configuration of a stage that trains on conversations."""
+
+    mixture: list = option(
+        ["embedded_chat", "facts", "identity", "word_problems"],
+        "tasks to train on, each `name`, `name:limit`, `name*repeat` or `name:limit*repeat`",
+    )
+    eval_passes: int = option(16, "batches of unseen conversations per evaluation and process; 0 measures no val_loss")
+
+
+def task_inputs(config) -> list[Input]:
+    """The files of the mixture's tasks, for a stage's inputs."""
+    return [Input(path, "fetch it again") for path in task_files(config.mixture, common.data_dir(config.data_dir), "train")]
+
+
+def training_mixture(config) -> Mixture:
+    """The conversations to train on."""
+    return Mixture(config.mixture, common.data_dir(config.data_dir), "train", config.seed)
+
+
+def unseen_mixture(config) -> Mixture | None:
+    """The same tasks' validation conversations, as far as they have any; None if none does."""
+    folder = common.data_dir(config.data_dir)
+    names = list(dict.fromkeys(parse_share(text).name for text in config.mixture))
+    names = [name for name in names if present(name, folder, "val")]
+    return Mixture([f"{name}:1000" for name in names], folder, "val", config.seed) if names else None
+
+
+def mean_length(items: Sequence, tokenizer, longest: int) -> float:
+    """Tokens of an item (a conversation or a Rendered) on average, cropped to `longest`, from a sample."""
+    if not len(items):
+        return 0.0
+    chosen = {derive_seed(i, "sample of items") % len(items) for i in range(SAMPLE)}
+    lengths = [len(item if isinstance(item, Rendered) else render(tokenizer, item)) for item in map(items.__getitem__, sorted(chosen))]
+    return sum(min(n, longest) for n in lengths) / len(lengths)
+
+
+class Joined(Sequence):
+    """Several sequences of items as one, in order; a loader shuffles them."""
+
+    def __init__(self, parts: Iterable[Sequence]):
+        self.parts = [part for part in parts if len(part)]
+        self.ends = list(itertools.accumulate(len(part) for part in self.parts))
+
+    def __len__(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def __getitem__(self, index: int):
+        if not 0 <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        at = next(i for i, end in enumerate(self.ends) if index < end)
+        return self.parts[at][index - (self.ends[at - 1] if at else 0)]
+
+
+def make_loader(items: Sequence, config, run, tokenizer, length: int, name: str, train_on: str = "assistant") -> ConversationLoader:
+    """Packed rows of `items` for this process, in an order of their own by `name`."""
+    compute, seed = run.compute, derive_seed(config.seed, name)
+    return ConversationLoader(items, tokenizer, config.device_batch, length, seed, compute.rank, compute.world, compute.device, train_on)
+
+
+def conversation_loss(model, batch: ConversationBatch) -> tuple[torch.Tensor, dict]:
+    """Loss of a batch, and what the branch measured on the way."""
+    plan = None if model.branch is None else model.branch.labels(batch.documents, batch.inputs)
+    output = model(batch.inputs, batch.targets, plan=plan)
+    return output.loss, (output.side or {}).get("metrics", {})
+
+
+@torch.no_grad()
+def validation_loss(model, batches: Iterable[ConversationBatch], passes: int) -> float:
+    """Mean nats per trained token over `passes` batches of every process. UserError if not one token was trained."""
+    nats = count = 0.0
+    for batch in itertools.islice(batches, passes):
+        nats += model(batch.inputs, batch.targets, reduction="none").loss.double().sum().item()
+        count += (batch.targets >= 0).sum().item()
+    nats, count = all_reduce_sum([nats, count])
+    if not count:
+        raise UserError("the validation conversations hold no token to predict; use more of them or longer rows")
+    return nats / count
+
+
+class UnseenLoss:
+    """Measures `val_loss` on the validation conversations of a mixture: always the same batches."""
+
+    def __init__(self, config, run, tokenizer, length: int):
+        items = unseen_mixture(config) if config.eval_passes > 0 else None
+        self.passes = config.eval_passes
+        self.make = None if items is None else lambda: make_loader(items, config, run, tokenizer, length, "validation")
+
+    def __call__(self, model) -> dict[str, float]:
+        """{"val_loss": nats per trained token}, or nothing if there are no validation conversations."""
+        return {} if self.make is None else {"val_loss": validation_loss(model, self.make(), self.passes)}

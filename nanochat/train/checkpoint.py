@@ -1,0 +1,224 @@
+"""Checkpoints: saved whole or not at all, verified before use, found by stage and tag.
+
+    checkpoints/<stage>/<tag or "default">/step_000500/
+        model.safetensors    parameters
+        train_state.pt       optimizer by parameter name, random states, loader cursors; loads with weights_only=True
+        meta.json            model_config, branch_config, tokenizer_hash, parent, step, identity of the run, metrics,
+                             sha256 of the two files above
+        COMPLETE             written last
+
+A folder without COMPLETE does not exist for readers. One whose files do not have the digests of its meta.json is named on
+stderr and walked past: the next older one is used.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from nanochat import common
+from nanochat.common import UserError
+from nanochat.data.artifact import is_complete, new_artifact
+from nanochat.data.tokenizer import Tokenizer
+from nanochat.model.gpt import GPT, GPTConfig
+from nanochat.pipeline.digests import digest
+from nanochat.pipeline.stage import Input
+
+SOURCES = {"base": "base_train", "dag": "dag_train", "mid": "mid_train", "sft": "chat_sft"}  # what people type -> stage
+MODEL, STATE, META = "model.safetensors", "train_state.pt", "meta.json"
+
+
+def folder_of(stage: str, tag: str = "") -> Path:
+    """Where a stage keeps its checkpoints."""
+    return common.base_dir() / "checkpoints" / stage / (tag or "default")
+
+
+def checkpoint_id(path: Path) -> str:
+    """`<stage>/<tag>/step_<n>`: how children name their parent."""
+    return "/".join(Path(path).parts[-3:])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Writing
+
+
+def save(stage: str, tag: str, step: int, model: torch.nn.Module, meta: dict, train_state: dict, keep: int = 2, stale=()) -> Path:
+    """Writes a checkpoint and returns its folder. The newest `keep` stay; `stale` ones (see `beyond`) make place.
+
+    `meta` is what the caller knows (model_config, tokenizer_hash, ...); stage, tag, step and digests are added here. Call it in
+    the first process only.
+    """
+    path = folder_of(stage, tag) / f"step_{step:06d}"
+    _sweep(path.parent)
+    weights = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
+    with new_artifact(path) as aside:
+        save_file(weights, aside / MODEL)
+        torch.save(train_state, aside / STATE)
+        files = {name: common.sha256(aside / name) for name in (MODEL, STATE)}
+        common.write_json(aside / META, {**meta, "stage": stage, "tag": tag, "step": step, "files": files})
+    older = [p for p in _complete(path.parent) if p != path and p not in stale]
+    for unwanted in [*(p for p in stale if p != path), *older[max(1, keep) - 1 :]]:
+        shutil.rmtree(unwanted, ignore_errors=True)
+    return path
+
+
+def beyond(stage: str, tag: str, resumed: Path | None) -> list[Path]:
+    """Checkpoints that are not on the way of a run that goes on from `resumed`: all of them if it starts anew, else the later ones
+    (damaged, or they would have been resumed from). They stay until that run has saved something of its own."""
+    return [p for p in _complete(folder_of(stage, tag)) if resumed is None or _step(p) > _step(resumed)]
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed writers left behind; the stage's lock keeps a second live writer away."""
+    for leftover in [*folder.glob(".step_*.tmp"), *folder.glob(".step_*.old")]:
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Finding
+
+
+def latest(stage: str, tag: str = "", identity: str | None = None) -> Path | None:
+    """The newest checkpoint that verifies (and belongs to the run `identity`, if given), None if there is none."""
+    for path in _complete(folder_of(stage, tag)):
+        meta = common.read_json(path / META)
+        if identity is not None and meta is not None and meta.get("identity") != identity:
+            continue
+        reason = damage(path)
+        if not reason:
+            return path
+        print(f"{stage}: checkpoint {path} is damaged ({reason}); walking past it to an older one", file=sys.stderr, flush=True)
+    return None
+
+
+def damage(path: Path) -> str:
+    """What is wrong with a checkpoint folder in a few words, "" if it is whole."""
+    if not is_complete(path):
+        return "it was never finished"
+    meta = common.read_json(path / META)
+    if not isinstance(meta, dict) or not isinstance(meta.get("files"), dict):
+        return f"{META} cannot be read"
+    for name, expected in meta["files"].items():
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if digest(path / name) != expected:
+            return f"{name} is not as it was written"
+    return ""
+
+
+def _complete(folder: Path) -> list[Path]:
+    """Finished checkpoint folders, newest first."""
+    return sorted((p for p in folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name) and is_complete(p)), key=_step, reverse=True)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step_"))
+
+
+def existing() -> list[str]:
+    """Every finished checkpoint under the base directory as `<stage>/<tag>/step_<n>`."""
+    return [checkpoint_id(p) for folder in sorted((common.base_dir() / "checkpoints").glob("*/*")) for p in _complete(folder)]
+
+
+def find(source: str, tag: str = "", step: int | None = None) -> Path:
+    """The checkpoint people mean by `base`, `dag`, `mid` or `sft`: the newest, or that of a step. UserError if it is not there."""
+    if source not in SOURCES:
+        raise UserError(f"there is no model source '{source}'; use one of {', '.join(SOURCES)}")
+    stage = SOURCES[source]
+    if step is None:
+        path = latest(stage, tag)
+    else:
+        path = folder_of(stage, tag) / f"step_{step:06d}"
+        path = path if is_complete(path) else None
+        if path and damage(path):
+            raise UserError(f"checkpoint {path} is damaged ({damage(path)}); choose another step, or none for the newest that is whole")
+    if path is None:
+        command = f"python -m scripts.{stage}" + (f" --tag={tag}" if tag else "")
+        which = f"step {step} of '{source}'" if step is not None else f"'{source}'"
+        there = ", ".join(existing()) or "none"
+        raise UserError(
+            f"there is no checkpoint of {which} in {folder_of(stage, tag)}; make it with `{command}` (checkpoints there are: {there})"
+        )
+    return path
+
+
+def expected(source: str, tag: str = "") -> tuple[Path, str]:
+    """(path, advice) for a stage's inputs: the newest checkpoint, or the folder where it would be and the command that makes it."""
+    stage = SOURCES[source]
+    command = f"python -m scripts.{stage}" + (f" --tag={tag}" if tag else "")
+    return latest(stage, tag) or folder_of(stage, tag), f"make it with `{command}`"
+
+
+def as_input(source: str, tag: str = "") -> Input:
+    """A checkpoint among a stage's inputs."""
+    return Input(*expected(source, tag))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading
+
+
+def load_model(source: str, tag: str = "", step: int | None = None, device: torch.device | str = "cpu"):
+    """(model, tokenizer, meta) of a checkpoint, the model in evaluation mode on `device`.
+
+    The model is a GPT, with its branch if it was saved with one; for `dag` it is the predictor alone. meta is meta.json plus
+    `id`, by which children name it. UserError if there is none, or if the tokenizer is not the one it was trained with.
+    """
+    path = find(source, tag, step)
+    meta = {**common.read_json(path / META), "id": checkpoint_id(path)}
+    tokenizer = Tokenizer.load()
+    if meta.get("tokenizer_hash") not in (None, tokenizer.hash):
+        raise UserError(
+            f"checkpoint {path} was trained with another tokenizer than the one in {common.base_dir() / 'tokenizer'}; train it again"
+        )
+    model = build_model(meta, tokenizer)
+    load_weights(model, path)
+    model.to(device)
+    if isinstance(model, GPT):
+        model.compute_dtype = compute_dtype(torch.device(device))
+    return model.eval(), tokenizer, meta
+
+
+def build_model(meta: dict, tokenizer) -> torch.nn.Module:
+    """The model a meta.json describes, with fresh weights."""
+    if meta["stage"] == SOURCES["dag"]:
+        from nanochat.dag import build_tower
+
+        return build_tower(meta["model_config"], tokenizer)
+    model = GPT(GPTConfig.from_dict(meta["model_config"]))
+    if meta.get("branch_config") is not None:
+        from nanochat.dag import build_branch
+
+        model.attach(build_branch(meta["branch_config"], tokenizer))
+    return model
+
+
+def describe(model: GPT, tokenizer) -> dict:
+    """The part of meta.json from which `build_model` makes a GPT again."""
+    branch = None if model.branch is None else model.branch.config.to_dict()
+    return {"model_config": model.config.to_dict(), "branch_config": branch, "tokenizer_hash": tokenizer.hash}
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Fills a model with a checkpoint's parameters; UserError if they are not of this model."""
+    try:
+        model.load_state_dict(load_file(path / MODEL))
+    except (RuntimeError, SafetensorError) as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"checkpoint {path} does not fit this version of the model ({first}); train it again") from None
+
+
+def load_train_state(path: Path) -> dict:
+    """train_state.pt on the CPU; nothing in it can run code."""
+    return torch.load(path / STATE, map_location="cpu", weights_only=True)
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """Precision of activations: bfloat16 on CUDA devices that have it in hardware, float32 elsewhere."""
+    if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8:
+        return torch.bfloat16
+    return torch.float32

@@ -1,0 +1,262 @@
+"""The one training loop: accumulate, step, log, evaluate, save, stop, go on.
+
+    batches   an endless iterator with `tokens_per_step` (of one forward pass over all processes), `epoch`, `progress` and
+              `state_dict` / `load_state_dict`; what it yields only `loss_fn` looks into
+    loss_fn   (model, batch) -> (loss, {name: number or tensor to log})
+    evaluate  (model) -> {name: number}
+
+An interrupted run goes on from its newest valid checkpoint and, on a CPU, gives the same losses as one that never stopped.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+
+from nanochat import common
+from nanochat.common import Interrupted, UserError
+from nanochat.train import checkpoint
+from nanochat.train.hardware import keep_freed_memory, peak_flops
+from nanochat.train.settings import TrainSettings, accumulation, check, make_optimizer, make_schedule
+
+SAY_SECONDS = 10.0  # a line for people about as often
+AVERAGE = 0.95  # memory of the running mean of the loss
+
+
+class Batches(Protocol):
+    """What fit needs of a loader."""
+
+    tokens_per_step: int
+    epoch: int
+    progress: float
+
+    def __iter__(self) -> Iterator: ...
+    def state_dict(self) -> dict: ...
+    def load_state_dict(self, state: dict) -> None: ...
+
+
+def fit(run, settings: TrainSettings, *, model: torch.nn.Module, batches: Batches, loss_fn: Callable, evaluate: Callable | None = None,
+        meta: dict, parent: str | None = None) -> dict[str, float]:  # fmt: skip
+    """Trains `model` under the stage contract of `run` and returns the final metrics.
+
+    `meta` goes into every checkpoint: what `checkpoint.build_model` needs, and the tokenizer's hash. `parent` is the id of the
+    checkpoint the model came from. With `settings.steps` 0 one epoch of `batches` is the run. Interrupted when a stop was
+    requested and everything is saved; UserError when the loss is not a number.
+    """
+    check(settings)
+    return _Fit(run, settings, model, batches, loss_fn, evaluate, {**meta, "parent": parent}).train()
+
+
+class _Fit:
+    """One run: its counters, and a method for each thing that happens in it."""
+
+    def __init__(self, run, settings, model, batches, loss_fn, evaluate, meta):
+        self.run, self.settings, self.batches, self.loss_fn, self.evaluate_fn = run, settings, batches, loss_fn, evaluate
+        self.compute, self.meta = run.compute, {**meta, "identity": run.identity}
+        self.accumulate = accumulation(settings.total_batch, batches.tokens_per_step)
+        self.tokens_per_step = batches.tokens_per_step * self.accumulate
+        self.model = model.to(self.compute.device).train()
+        if hasattr(model, "compute_dtype"):
+            model.compute_dtype = self.compute.dtype
+        if self.compute.device.type == "cpu":
+            keep_freed_memory()
+        self.optimizer = make_optimizer(model, settings, self.tokens_per_step)
+        self.schedule = make_schedule(settings)
+        self.step, self.seconds = 0, 0.0  # optimizer steps done, and the time they took without evaluations and saves
+        self.loss_sum, self.loss_weight = 0.0, 0.0  # running mean of the loss
+        self.stale: list = []  # checkpoints that make place at the first save
+        self.saved = time.monotonic()
+        self.said, self.said_at = time.monotonic(), (0, 0.0)  # when the last line was said; steps and seconds then
+        self.peak = peak_flops(self.compute.device)
+
+    # -- the run ------------------------------------------------------------------------------------------------------
+
+    def train(self) -> dict[str, float]:
+        self._start()
+        first = self.step
+        measured, evaluated = {}, -1
+        while not self.finished():
+            began = time.monotonic()
+            loss, extra, lr = self._one_step()
+            self.seconds += time.monotonic() - began
+            save_due, stop = self._agree()
+            values = {}
+            if self.step % self.settings.log_every == 0 or self.step == first + 1 or self.finished():
+                values = {"loss": loss, "lr": lr, **self._speed(time.monotonic() - began), **self._mean_over_processes(extra)}
+            if self.evaluate_fn and self.settings.eval_every and self.step % self.settings.eval_every == 0 and not self.finished():
+                measured, evaluated = self._evaluate(), self.step
+                values |= measured
+            if values:
+                self.run.log(self.step, **values)
+            self._say(loss, values if evaluated == self.step else {})
+            if stop and not self.finished():
+                self._save(measured)
+                raise Interrupted(f"saved at step {self.step}; run the same command again to go on")
+            if save_due and not self.finished():
+                self._save(measured)
+        return self._finish()
+
+    def finished(self) -> bool:
+        """True once the steps are done, or the epoch if no number of steps was given."""
+        return self.step >= self.settings.steps if self.settings.steps else self.batches.epoch >= 1 and self.step > 0
+
+    def progress(self) -> float:
+        """Share of the run that is done: of its steps, or of the epoch."""
+        return self.step / self.settings.steps if self.settings.steps else min(1.0, self.batches.epoch + self.batches.progress)
+
+    def _one_step(self) -> tuple[float, dict, float]:
+        """Loss (mean over passes and processes), what loss_fn had to say about the last pass, learning-rate multiplier."""
+        before, total, extra = self.progress(), 0.0, {}
+        for _ in range(self.accumulate):
+            loss, extra = self.loss_fn(self.model, next(self.batches))
+            (loss / self.accumulate).backward()
+            total = total + loss.detach()
+        mean = common.all_reduce_sum([float(total) / self.accumulate / self.compute.world])[0]
+        if not math.isfinite(mean):
+            raise UserError(
+                f"the loss became {mean} at step {self.step + 1}; lower --lr_scale (now {self.settings.lr_scale:g}) and run again"
+            )
+        after = (self.step + 1) / self.settings.steps if self.settings.steps else self.progress()
+        progress = (before + after) / 2  # the middle of the step, so that no step has a learning rate of 0
+        lr = self.schedule.lr(progress)
+        self.optimizer.step(lr, self.schedule.momentum(progress), self.schedule.weight_decay(progress))
+        self.optimizer.zero_grad()
+        self.step += 1
+        self.loss_sum = AVERAGE * self.loss_sum + (1 - AVERAGE) * mean
+        self.loss_weight = AVERAGE * self.loss_weight + (1 - AVERAGE)
+        return mean, extra, lr
+
+    def _agree(self) -> tuple[bool, bool]:
+        """(a checkpoint is due, a stop was requested): the same in every process, by the first one's clock."""
+        every, minutes = self.settings.save_every, self.settings.save_minutes
+        late = minutes > 0 and time.monotonic() - self.saved > 60 * minutes
+        if common.world_size() > 1:
+            late = common.all_reduce_sum([float(late and self.compute.rank == 0)])[0] > 0
+        return late or (every > 0 and self.step % every == 0), self.run.stop_requested()
+
+    def _evaluate(self) -> dict[str, float]:
+        """What `evaluate` measures; the random state is as before, so that evaluating changes no training."""
+        devices = [self.compute.device] if self.compute.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            self.model.eval()
+            measured = {name: float(value) for name, value in self.evaluate_fn(self.model).items()}
+            self.model.train()
+        return measured
+
+    def _finish(self) -> dict[str, float]:
+        metrics = {
+            "steps": self.step,
+            "tokens": self.step * self.tokens_per_step,
+            "train_loss": self.loss_sum / max(self.loss_weight, 1e-9),
+        }
+        if self.seconds > 0:
+            metrics["tokens_per_s"] = metrics["tokens"] / self.seconds
+        if hasattr(self.model, "flops_per_token"):
+            metrics["flops"] = float(metrics["tokens"] * self.model.flops_per_token())
+        if self.evaluate_fn:
+            measured = self._evaluate()
+            self.run.log(self.step, **measured)
+            metrics |= measured
+        self._save(metrics)
+        return metrics
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Seeds, resumes if there is something to resume, and makes sure that all processes hold the same model."""
+        torch.manual_seed(common.derive_seed(self.run.config.seed, self.run.label, "training", self.compute.rank))
+        path = None
+        if self.run.config.resume == "auto":
+            path = common.from_first(lambda: checkpoint.latest(self.run.stage, self.run.tag, self.run.identity))
+        if path is not None:
+            self._resume(path)
+            self.run.say(f"goes on from step {self.step} ({path})")
+        self.stale = checkpoint.beyond(self.run.stage, self.run.tag, path)
+        if self.compute.world > 1:
+            for p in self.model.state_dict().values():
+                dist.broadcast(p, src=0)
+        self.said_at = (self.step, self.seconds)
+
+    def _resume(self, path) -> None:
+        checkpoint.load_weights(self.model, path)
+        state = checkpoint.load_train_state(path)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.batches.load_state_dict(state["batches"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.loss_sum, self.loss_weight = state["loss_sum"], state["loss_weight"]
+        if self.compute.rank < len(state["random"]):
+            _set_random_state(state["random"][self.compute.rank], self.compute.device)
+
+    def _save(self, metrics: dict) -> None:
+        """Saves in the first process; a failure there is raised in all of them. Does nothing where it was saved already."""
+        random = _random_state(self.compute.device)
+        everyone = [random]
+        if self.compute.world > 1:
+            everyone = [None] * self.compute.world
+            dist.all_gather_object(everyone, random)
+        state = {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum, "loss_weight": self.loss_weight,
+                 "random": everyone, "batches": self.batches.state_dict()}  # fmt: skip
+
+        def write():
+            full = {**state, "optimizer": self.optimizer.state_dict()}
+            meta = {**self.meta, "metrics": metrics}
+            return checkpoint.save(self.run.stage, self.run.tag, self.step, self.model, meta, full, self.settings.keep, self.stale)
+
+        path = common.from_first(write)
+        self.stale, self.saved = [], time.monotonic()
+        if self.finished():
+            self.run.output(path)
+
+    # -- what people see ----------------------------------------------------------------------------------------------
+
+    def _speed(self, dt: float) -> dict:
+        """tokens_per_s since the last line, seconds of this step, and the share of the machines' peak it used."""
+        steps, seconds = self.step - self.said_at[0], self.seconds - self.said_at[1]
+        speed = steps * self.tokens_per_step / max(seconds, 1e-9)
+        mfu = None
+        if self.peak and hasattr(self.model, "flops_per_token"):
+            mfu = speed * self.model.flops_per_token() / (self.peak * self.compute.world)
+        return {"tokens_per_s": round(speed, 1), "dt": round(dt, 4), "mfu": mfu}
+
+    def _mean_over_processes(self, extra: dict) -> dict[str, float]:
+        names = sorted(extra)
+        sums = common.all_reduce_sum([float(extra[name]) for name in names]) if names else []
+        return {name: value / self.compute.world for name, value in zip(names, sums, strict=True)}
+
+    def _say(self, loss: float, measured: dict) -> None:
+        now = time.monotonic()
+        if now - self.said < SAY_SECONDS and not measured:
+            return
+        share = self.progress()
+        speed = self._speed(0.0)["tokens_per_s"]
+        left = self.seconds * (1 / max(share, 1e-9) - 1)
+        total = f"/{self.settings.steps}" if self.settings.steps else ""
+        also = "".join(
+            f", {name} {value:.3f}"
+            for name, value in measured.items()
+            if name not in ("loss", "lr", "tokens_per_s", "dt") and value is not None
+        )
+        self.run.say(f"step {self.step}{total} ({share:.0%}): loss {loss:.3f}{also}, {speed:,.0f} tokens/s, {_clock(left)} left")
+        self.said, self.said_at = now, (self.step, self.seconds)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def _random_state(device: torch.device) -> dict:
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_random_state(state: dict, device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,0 +1,52 @@
+"""Schedules over the progress of a run, and learning rates that follow size.
+
+learning rate    1 ┌──────────────┐            linear warm-up, flat, then linear to `final`
+                  /                 ╲
+Muon momentum    0.85 -> 0.95 over the warm-up of momentum, then flat
+weight decay     from full to 0 along half a cosine
+"""
+
+import math
+from dataclasses import dataclass
+
+REFERENCE_WIDTH = 768  # width at which the learning rates of embedding and head were tuned (nanochat, d12)
+REFERENCE_BATCH = 1 << 19  # tokens per step at which all of them were
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Multipliers as functions of progress in [0, 1]. `warmup` and `decay` are shares of the run."""
+
+    warmup: float = 0.0
+    decay: float = 0.5
+    final: float = 0.0
+    momentum_warmup: float = 0.1
+
+    def lr(self, progress: float) -> float:
+        """Multiplier of every learning rate."""
+        if progress < self.warmup:
+            return progress / self.warmup
+        if progress <= 1 - self.decay:
+            return 1.0
+        left = max(0.0, 1 - progress) / self.decay
+        return self.final + (1 - self.final) * left
+
+    def momentum(self, progress: float) -> float:
+        """Muon's momentum: low while directions still turn quickly."""
+        share = min(1.0, progress / self.momentum_warmup) if self.momentum_warmup > 0 else 1.0
+        return 0.85 + (0.95 - 0.85) * share
+
+    def weight_decay(self, progress: float) -> float:
+        """Multiplier of Muon's weight decay."""
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def width_scale(width: int) -> float:
+    """AdamW's learning rates of embeddings and head go with 1 / sqrt(width), as in nanochat."""
+    return (width / REFERENCE_WIDTH) ** -0.5
+
+
+def batch_scale(tokens_per_step: int) -> float:
+    """Learning rates go with the square root of the batch (Malladi et al. 2022); below 1/16 of the reference the law was never
+    seen to hold and would bring small runs to a standstill, so it stops there."""
+    return math.sqrt(max(tokens_per_step, REFERENCE_BATCH // 16) / REFERENCE_BATCH)

@@ -1,0 +1,84 @@
+"""How long, in what portions, and at which rates a model is trained: options that every training stage shares."""
+
+from dataclasses import dataclass
+
+from nanochat.common import UserError
+from nanochat.config import option
+from nanochat.model.gpt import GPT
+from nanochat.train.optimizer import Group, MuonAdamW
+from nanochat.train.schedule import Schedule, batch_scale, width_scale
+
+
+@dataclass
+class TrainSettings:
+    """Mixed into the configuration of a stage: `class Config(TrainSettings, StageConfig)`."""
+
+    steps: int = option(0, "optimizer steps; 0: as the stage says, else one epoch", "steps")
+    device_batch: int = option(8, "rows in one forward pass of one process", "rows")
+    total_batch: int = option(0, "tokens in one optimizer step, over all processes; 0: one forward pass each", "tokens")
+    lr_scale: float = option(1.0, "multiplies every learning rate below")
+    matrix_lr: float = option(0.02, "learning rate of matrices (Muon)")
+    embedding_lr: float = option(0.3, "learning rate of the token embedding; value embeddings have half of it")
+    head_lr: float = option(0.008, "learning rate of the head")
+    skip_lr: float = option(0.5, "learning rate of the skip scales; the residual scales have a hundredth of it")
+    scalar_lr: float = option(0.003, "learning rate of biases and whatever has no rate of its own")
+    weight_decay: float = option(0.1, "cautious weight decay of matrices, falling to 0 over the run")
+    warmup: float = option(0.02, "share of the run over which the learning rate rises from 0")
+    decay: float = option(0.5, "share of the run, at its end, over which the learning rate falls")
+    final_lr: float = option(0.0, "where the learning rate falls to, relative to its top")
+    momentum_warmup: float = option(0.1, "share of the run over which Muon's momentum rises from 0.85 to 0.95")
+    log_every: int = option(10, "a line in metrics.jsonl every so many steps", "steps")
+    eval_every: int = option(250, "evaluate every so many steps; 0: only at the end", "steps")
+    save_every: int = option(0, "a checkpoint every so many steps; 0: see save_minutes", "steps")
+    save_minutes: float = option(10.0, "a checkpoint every so many minutes; 0: none but the last", "minutes")
+    keep: int = option(2, "checkpoints kept, the newest ones")
+
+
+def check(settings: TrainSettings) -> None:
+    """UserError for settings that cannot work."""
+    for name in ("device_batch", "log_every", "keep"):
+        if getattr(settings, name) < 1:
+            raise UserError(f"--{name} must be at least 1, not {getattr(settings, name)}")
+    for name in ("steps", "total_batch", "eval_every", "save_every", "save_minutes", "lr_scale", "weight_decay"):
+        if getattr(settings, name) < 0:
+            raise UserError(f"--{name} must not be negative, but it is {getattr(settings, name)}")
+    for name in ("warmup", "decay", "final_lr", "momentum_warmup"):
+        if not 0 <= getattr(settings, name) <= 1:
+            raise UserError(f"--{name} is a share and must lie between 0 and 1, not {getattr(settings, name)}")
+
+
+def accumulation(total_batch: int, tokens_per_pass: int) -> int:
+    """Forward passes in one optimizer step; UserError naming the nearest legal values if it is not a whole number."""
+    if total_batch == 0:
+        return 1
+    if total_batch % tokens_per_pass:
+        below = total_batch // tokens_per_pass * tokens_per_pass
+        near = " or ".join(f"{n}" for n in (below, below + tokens_per_pass) if n)
+        raise UserError(
+            f"--total_batch={total_batch} cannot be reached: one forward pass of all processes is {tokens_per_pass} tokens and the total "
+            f"must be a multiple of it; use {near}, or change --device_batch"
+        )
+    return total_batch // tokens_per_pass
+
+
+def make_schedule(settings: TrainSettings) -> Schedule:
+    return Schedule(settings.warmup, settings.decay, settings.final_lr, settings.momentum_warmup)
+
+
+def make_optimizer(model, settings: TrainSettings, tokens_per_step: int) -> MuonAdamW:
+    """Optimizer of a model. For a GPT the rates follow batch and width (schedule.py); for other models they are taken as given."""
+    batch = batch_scale(tokens_per_step) if isinstance(model, GPT) else 1.0
+    width = width_scale(model.config.n_embd) if isinstance(model, GPT) else 1.0
+    by_batch = settings.lr_scale * batch
+    # Betas and decay are nanochat's. The two scales have no true gradient as long as all blocks give 0, as they do at first: their
+    # epsilon is large enough to keep AdamW from following rounding errors.
+    groups = {
+        "matrix": Group(settings.matrix_lr * by_batch, settings.weight_decay),
+        "embedding": Group(settings.embedding_lr * by_batch * width, 0.001, (0.8, 0.995)),
+        "value_embedding": Group(settings.embedding_lr / 2 * by_batch * width, 0.01, (0.8, 0.995)),
+        "head": Group(settings.head_lr * by_batch * width, 0.01, (0.8, 0.96)),
+        "residual": Group(settings.skip_lr / 100 * by_batch, 0.05, (0.8, 0.95), 1e-7),
+        "skip": Group(settings.skip_lr * by_batch, 0.0, (0.96, 0.95), 1e-7),
+        "scalar": Group(settings.scalar_lr * settings.lr_scale, 0.0, (0.9, 0.99)),
+    }
+    return MuonAdamW(model, groups)

@@ -1,0 +1,125 @@
+"""Pretrains the GPT on text: next-token prediction from random weights. `--depth` is the one dial; width and heads follow.
+
+    python -m scripts.base_train --profile=embedded
+    torchrun --standalone --nproc_per_node=8 -m scripts.base_train --profile=d20_a100x8
+
+The horizon is `--steps`, else `--tokens`, else `--tokens_per_param` times the weights that are multiplied (matrices and head).
+Interrupted, the same command goes on from the newest checkpoint. Writes checkpoints/base_train/<tag>/.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from nanochat import common
+from nanochat.common import UserError, derive_seed
+from nanochat.config import StageConfig, option
+from nanochat.data.loader import TokenLoader
+from nanochat.data.shards import open_shard
+from nanochat.data.sources import TextOptions, open_source, text_inputs
+from nanochat.data.tokenizer import Tokenizer
+from nanochat.evaluate.bpb import bits_per_byte
+from nanochat.model.gpt import GPT
+from nanochat.model.presets import make_config
+from nanochat.pipeline.stage import Input, Run, Stage, execute
+from nanochat.train import checkpoint
+from nanochat.train.loop import fit
+from nanochat.train.settings import TrainSettings, accumulation
+
+PROMPTS = ("The sun is", "A dog has four", "Every morning the")
+
+
+@dataclass
+class Config(TrainSettings, TextOptions, StageConfig):
+    depth: int = option(12, "number of layers", "layers")
+    aspect_ratio: int = option(64, "width of the model per layer, rounded up to whole heads")
+    head_dim: int = option(128, "width of an attention head")
+    sequence_len: int = option(2048, "context", "tokens")
+    value_embeddings: bool = option(True, "add value embeddings in every second layer")
+    tokens: int = option(0, "how much to train on; 0: see tokens_per_param", "tokens")
+    tokens_per_param: float = option(12.0, "how much to train on for each weight that is multiplied", "tokens")
+    eval_tokens: int = option(10_485_760, "validation text per evaluation, at most all there is", "tokens")
+    sample_tokens: int = option(24, "length of the samples said at the end; 0 says none", "tokens")
+
+
+def inputs(config: Config) -> list[Input]:
+    return [Input(common.base_dir() / "tokenizer", "make it with `python -m scripts.tok_train`"), *text_inputs(config)]
+
+
+def work(config: Config, run: Run) -> str:
+    tokenizer = Tokenizer.load()
+    torch.manual_seed(derive_seed(config.seed, "base model"))
+    model = GPT(_model_config(config, tokenizer.vocab_size))
+    batches = _loader(config, run, tokenizer, "train", config.device_batch, derive_seed(config.seed, "base text"))
+    config = replace(config, steps=_steps(config, model, batches.tokens_per_step))
+    counts = model.num_params()
+    run.say(f"{counts['total']:,} parameters, {config.steps:,} steps on {_describe(config, batches)}")
+    metrics = fit(
+        run,
+        config,
+        model=model,
+        batches=batches,
+        loss_fn=lambda model, batch: (model(*batch).loss, {}),
+        evaluate=lambda model: {"val_bpb": _val_bpb(config, run, tokenizer, model)},
+        meta=checkpoint.describe(model, tokenizer),
+    )
+    run.result(params=counts["total"], **{f"params/{kind}": n for kind, n in counts.items() if kind != "total"}, **metrics)
+    _say_samples(config, run, model, tokenizer)
+    return f"{counts['total'] / 1e6:.1f} M parameters, {metrics['tokens'] / 1e6:.1f} M tokens, val {metrics['val_bpb']:.4f} bits per byte"
+
+
+def _model_config(config: Config, vocab_size: int):
+    sizes = {name: getattr(config, name) for name in ("aspect_ratio", "head_dim", "sequence_len", "value_embeddings")}
+    return make_config(config.depth, vocab_size=vocab_size, **sizes)
+
+
+def _loader(config: Config, run: Run, tokenizer, split: str, rows: int, seed: int) -> TokenLoader:
+    source = open_source(config.text, config.data_dir, config.val_files, config.seed)
+    shard = open_shard(source, tokenizer, split, run)
+    compute = run.compute
+    return TokenLoader(shard, rows, config.sequence_len, seed, compute.rank, compute.world, compute.device)
+
+
+def _steps(config: Config, model: GPT, tokens_per_pass: int) -> int:
+    """Optimizer steps of the run: `steps`, or as many as reach the wanted number of tokens."""
+    if config.steps:
+        return config.steps
+    counts = model.num_params()
+    tokens = config.tokens or config.tokens_per_param * (counts["matrix"] + counts["head"])
+    if tokens <= 0:
+        raise UserError("there is nothing to train on: give --steps, --tokens or --tokens_per_param above 0")
+    return max(1, round(tokens / (tokens_per_pass * accumulation(config.total_batch, tokens_per_pass))))
+
+
+def _describe(config: Config, batches: TokenLoader) -> str:
+    per_step = batches.tokens_per_step * accumulation(config.total_batch, batches.tokens_per_step)
+    total, there = config.steps * per_step, batches.shard.num_tokens
+    return f"{total / 1e6:.1f} M tokens, {per_step:,} a step; the text has {there / 1e6:.1f} M ({total / there:.1f} epochs)"
+
+
+def _val_bpb(config: Config, run: Run, tokenizer, model: GPT) -> float:
+    loader = _loader(config, run, tokenizer, "val", config.device_batch, seed=0)
+    steps = max(1, min(config.eval_tokens, loader.shard.num_tokens) // loader.tokens_per_step)
+    return bits_per_byte(model, loader, tokenizer.token_bytes, steps)
+
+
+def _say_samples(config: Config, run: Run, model: GPT, tokenizer) -> None:
+    if config.sample_tokens <= 0 or common.rank() != 0:
+        return
+    from nanochat.infer.engine import Engine
+
+    prompts = [[tokenizer.bos_id, *tokenizer.encode(text)] for text in PROMPTS]
+    length = min(config.sample_tokens, config.sequence_len // 2)
+    for prompt, ids in zip(PROMPTS, Engine(model.eval(), tokenizer).generate(prompts, max_tokens=length), strict=True):
+        run.say(f"{prompt} ...{tokenizer.decode(ids)!r}")
+
+
+STAGE = Stage("base_train", Config, inputs, work)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return execute(STAGE, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

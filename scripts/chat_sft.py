@@ -1,0 +1,57 @@
+"""Fine-tuning on conversations: only what the assistant says is trained. From the midtrained model, its tower included.
+
+    python -m scripts.chat_sft --profile=embedded
+    python -m scripts.chat_sft --source=base --tag=from_base
+    torchrun --standalone --nproc_per_node=8 -m scripts.chat_sft --profile=d20_a100x8
+
+One epoch of the mixture, or `--steps`. Interrupted, the same command goes on. Writes checkpoints/chat_sft/<tag>/.
+"""
+
+from dataclasses import dataclass
+
+from nanochat.config import StageConfig, option
+from nanochat.pipeline.stage import Input, Run, Stage, execute
+from nanochat.train import checkpoint
+from nanochat.train.chat import ChatOptions, UnseenLoss, conversation_loss, make_loader, task_inputs, training_mixture
+from nanochat.train.loop import fit
+from nanochat.train.settings import TrainSettings
+
+
+@dataclass
+class Config(ChatOptions, TrainSettings, StageConfig):
+    source: str = option("mid", "which model to start from", choices=("base", "mid"))
+    model_tag: str = option("", "tag of the run that made it")
+
+
+def inputs(config: Config) -> list[Input]:
+    return [checkpoint.as_input(config.source, config.model_tag), *task_inputs(config)]
+
+
+def work(config: Config, run: Run) -> str:
+    model, tokenizer, source = checkpoint.load_model(config.source, config.model_tag)
+    conversations, length = training_mixture(config), model.config.sequence_len
+    run.say(f"{len(conversations):,} conversations from {', '.join(f'{name} ({n:,})' for name, n in conversations.counts().items())}")
+    metrics = fit(
+        run,
+        config,
+        model=model,
+        batches=make_loader(conversations, config, run, tokenizer, length, "fine-tuning"),
+        loss_fn=conversation_loss,
+        evaluate=UnseenLoss(config, run, tokenizer, length),
+        meta=checkpoint.describe(model, tokenizer),
+        parent=source["id"],
+    )
+    run.result(params=model.num_params()["total"], **metrics)
+    unseen = f"loss {metrics['val_loss']:.3f} on unseen answers" if "val_loss" in metrics else f"loss {metrics['train_loss']:.3f}"
+    return f"{unseen}, {metrics['tokens'] / 1e6:.1f} M tokens"
+
+
+STAGE = Stage("chat_sft", Config, inputs, work)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return execute(STAGE, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

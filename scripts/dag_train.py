@@ -1,0 +1,113 @@
+"""Pretrains the tower that plans and executes arithmetic, alone, on generated expressions: unique ones, never the held-out side.
+
+    python -m scripts.dag_train --profile=embedded
+    python -m scripts.dag_train --tag=isolated --mode=isolated      # the whole plan at the answer, no tape
+    torchrun --standalone --nproc_per_node=8 -m scripts.dag_train --profile=d20_a100x8
+
+The loss is cross-entropy on operations and operands; nothing is differentiated through arithmetic. `answer_match` is exact
+match of the printed answer on unseen expressions. Writes checkpoints/dag_train/<tag>/.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from nanochat import common
+from nanochat.common import UserError, derive_seed
+from nanochat.config import StageConfig, option
+from nanochat.dag.arithmetic import answers_of, evaluation_batches
+from nanochat.dag.expressions import ExpressionSettings
+from nanochat.dag.losses import structure_loss
+from nanochat.dag.numbers import format_value
+from nanochat.dag.predictor import PlanLabels, PredictorOnlyModel, TowerConfig
+from nanochat.dag.stream import ExpressionBatches
+from nanochat.data.tokenizer import Tokenizer
+from nanochat.pipeline.stage import Input, Run, Stage, execute
+from nanochat.train.loop import fit
+from nanochat.train.settings import TrainSettings
+
+
+@dataclass
+class Config(TrainSettings, StageConfig):
+    mode: str = option("tape", "tape: tokens may use results of earlier tokens; isolated: only their own", choices=("tape", "isolated"))
+    plan_steps: int = option(0, "operations a token may carry out; 0: 2 in tape mode, as many as there are in isolated", "operations")
+    width: int = option(64, "width of the tower")
+    layers: int = option(4, "layers of its trunk", "layers")
+    heads: int = option(4, "attention heads")
+    operations: int = option(6, "most operations in an expression", "operations")
+    max_digits: int = option(4, "longest integer", "digits")
+    eval_items: int = option(50, "unseen expressions per number of operations in each evaluation", "expressions")
+
+
+def inputs(config: Config) -> list[Input]:
+    return [Input(common.base_dir() / "tokenizer", "make it with `python -m scripts.tok_train`")]
+
+
+def work(config: Config, run: Run) -> str:
+    if config.steps < 1:
+        raise UserError("expressions never end: give --steps, the number of optimizer steps")
+    if config.width % (2 * config.heads):
+        raise UserError(f"--width={config.width} must be a multiple of twice the {config.heads} heads")
+    tokenizer = Tokenizer.load()
+    torch.manual_seed(derive_seed(config.seed, "tower"))
+    settings = ExpressionSettings(operations=(1, config.operations), max_digits=config.max_digits, mode=config.mode, steps=_plan_steps(config))
+    tower = TowerConfig(tokenizer.vocab_size, tokenizer.bos_id, config.width, config.layers, config.heads, settings.steps, config.mode)
+    model, compute = PredictorOnlyModel(tower, tokenizer), run.compute
+    batches = ExpressionBatches(tokenizer, settings, config.device_batch, config.seed, compute.rank, compute.world, compute.device)
+    params = sum(p.numel() for p in model.parameters())
+    run.say(f"{params:,} parameters, {config.mode} mode, {settings.steps} steps a token")
+    unseen = evaluation_batches(tokenizer, settings, config.eval_items, config.seed)
+    meta = {"model_config": tower.to_dict(), "branch_config": None, "tokenizer_hash": tokenizer.hash}
+    metrics = fit(run, config, model=model, batches=batches, loss_fn=loss_of, evaluate=lambda m: match(m, unseen), meta=meta)
+    examples = config.steps * config.device_batch * compute.world
+    run.result(params=params, examples=examples, **metrics)
+    return f"{params / 1e6:.2f} M parameters, {examples:,} unique expressions, {100 * metrics['answer_match']:.1f} % of unseen answers exact"
+
+
+def _plan_steps(config: Config) -> int:
+    least = 2 if config.mode == "tape" else config.operations
+    if 0 < config.plan_steps < least:
+        raise UserError(f"--plan_steps={config.plan_steps} is too few: {config.mode} mode needs {least} for {config.operations} operations")
+    return config.plan_steps or least
+
+
+def loss_of(model: PredictorOnlyModel, batch) -> tuple[torch.Tensor, dict]:
+    """Structure loss of a batch of ExpressionBatches, and how many of its decisions were right."""
+    idx, labels, lengths = batch
+    return structure_loss(model(idx, labels=labels, lengths=lengths))
+
+
+@torch.no_grad()
+def match(model: PredictorOnlyModel, unseen: dict) -> dict[str, float]:
+    """answer_match: share of printed answers that are right; plan_match: share of expressions with every decision right."""
+    answers = plans = n = 0
+    device = next(model.parameters()).device
+    for batch in unseen.values():
+        idx, *labels, lengths = (torch.from_numpy(x).to(device) for x in (batch.ids, batch.operation, batch.operand1, batch.operand2, batch.length))
+        said = [format_value(v) for v in model.answers(idx, lengths)]
+        answers += sum(s == expected for s, expected in zip(said, answers_of(batch), strict=True))
+        plans += int(whole_plans(model(idx, labels=PlanLabels(*labels), lengths=lengths)).sum())
+        n += len(batch)
+    return {"answer_match": answers / n, "plan_match": plans / n}
+
+
+def whole_plans(output) -> torch.Tensor:
+    """(B,) bool: with earlier decisions as labelled, every operation and the value of every operand is chosen right."""
+    operation, slot1, slot2 = output.labels
+    plan, known = output.plan, (output.labels[0] >= 0) & output.present[..., None]
+    right = (plan.operation_logits.argmax(-1) == operation) | ~known
+    for logits, slot in ((plan.operand1_logits, slot1), (plan.operand2_logits, slot2)):
+        chosen, gold = (plan.slot_values.gather(1, s.clamp(min=0).flatten(1)).view_as(s) for s in (logits.argmax(-1), slot))
+        right &= (chosen == gold) | (slot < 0) | ~known
+    return right.flatten(1).all(1)
+
+
+STAGE = Stage("dag_train", Config, inputs, work)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return execute(STAGE, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,114 @@
+"""Midtraining: the base model learns to converse, to choose among answers and to calculate, on packed rows of conversations,
+arithmetic and general text. With `dag=true` the tower that dag_train made is plugged in first; both train together from here on.
+
+    python -m scripts.mid_train --profile=embedded
+    python -m scripts.mid_train --profile=embedded --tag=plain --dag=false      # the same without the tower
+    torchrun --standalone --nproc_per_node=8 -m scripts.mid_train --profile=d20_a100x8
+
+One epoch of all that, or `--steps`. Interrupted, the same command goes on. Writes checkpoints/mid_train/<tag>/.
+"""
+
+from dataclasses import dataclass
+
+from nanochat.common import UserError
+from nanochat.config import StageConfig, option
+from nanochat.data.loader import ConversationLoader, TextItems, TokenLoader
+from nanochat.data.shards import open_shard
+from nanochat.data.sources import TextOptions, open_source, text_inputs
+from nanochat.evaluate.bpb import bits_per_byte
+from nanochat.pipeline.stage import Input, Run, Stage, execute
+from nanochat.train import checkpoint
+from nanochat.train.chat import ChatOptions, Joined, UnseenLoss, conversation_loss, make_loader, mean_length, task_inputs, training_mixture
+from nanochat.train.loop import fit
+from nanochat.train.settings import TrainSettings
+
+
+@dataclass
+class Config(ChatOptions, TrainSettings, TextOptions, StageConfig):
+    base_tag: str = option("", "tag of the base_train run to start from")
+    dag: bool = option(True, "plug in the tower of dag_train")
+    dag_tag: str = option("", "tag of the dag_train run whose tower is plugged in")
+    arithmetic: int = option(20_000, "generated expressions among the conversations", "examples")
+    operations: int = option(6, "most operations in a generated expression", "operations")
+    text_share: float = option(0.2, "share of general text among the tokens, below 1")
+    train_on: str = option("assistant", "which tokens of a conversation are trained", choices=("assistant", "all"))
+    eval_tokens: int = option(2_097_152, "general validation text per evaluation, at most all there is", "tokens")
+
+
+def inputs(config: Config) -> list[Input]:
+    tower = [checkpoint.as_input("dag", config.dag_tag)] if config.dag else []
+    return [checkpoint.as_input("base", config.base_tag), *tower, *text_inputs(config), *task_inputs(config)]
+
+
+def work(config: Config, run: Run) -> str:
+    if not 0 <= config.text_share < 1:
+        raise UserError(f"--text_share must be at least 0 and below 1, not {config.text_share}")
+    model, tokenizer, base = checkpoint.load_model("base", config.base_tag)
+    if config.dag:
+        from nanochat.dag import attach_branch
+
+        predictor, _, _ = checkpoint.load_model("dag", config.dag_tag)
+        attach_branch(model, predictor, tokenizer)
+    unseen = UnseenLoss(config, run, tokenizer, model.config.sequence_len)
+    metrics = fit(
+        run,
+        config,
+        model=model,
+        batches=_batches(config, run, tokenizer, model.config.sequence_len),
+        loss_fn=conversation_loss,
+        evaluate=lambda model: {**unseen(model), "val_bpb": _val_bpb(config, run, tokenizer, model)},
+        meta=checkpoint.describe(model, tokenizer),
+        parent=base["id"],
+    )
+    run.result(params=model.num_params()["total"], **metrics)
+    answers = f"loss {metrics['val_loss']:.3f} on unseen answers, " if "val_loss" in metrics else ""
+    return f"{answers}val {metrics['val_bpb']:.4f} bits per byte, {'with' if config.dag else 'without'} the tower"
+
+
+def _batches(config: Config, run: Run, tokenizer, length: int) -> ConversationLoader:
+    """Conversations, expressions, and so much text that it is `text_share` of the tokens."""
+    conversations, expressions = training_mixture(config), _expressions(config, tokenizer)
+    tokens = sum(len(part) * mean_length(part, tokenizer, length) for part in (conversations, expressions))
+    text = _text(config, run, tokenizer, tokens * config.text_share / (1 - config.text_share), length)
+    counts = f"{len(conversations):,} conversations, {len(expressions):,} expressions, {len(text):,} texts"
+    run.say(f"{counts}: about {tokens / (1 - config.text_share) / 1e6:.1f} M tokens")
+    return make_loader(Joined([conversations, expressions, text]), config, run, tokenizer, length, "midtraining", config.train_on)
+
+
+def _expressions(config: Config, tokenizer):
+    if config.arithmetic <= 0:
+        return []
+    from nanochat.dag.arithmetic import ArithmeticTexts
+    from nanochat.dag.expressions import ExpressionSettings
+
+    return ArithmeticTexts(tokenizer, ExpressionSettings(operations=(1, config.operations)), config.arithmetic, config.seed)
+
+
+def _text(config: Config, run: Run, tokenizer, tokens: float, length: int):
+    """Documents of the training text, as many as give about `tokens` tokens; each once."""
+    if tokens < 1:
+        return []
+    items = TextItems(_shard(config, run, tokenizer, "train"))
+    return TextItems(items.shard, max(1, min(len(items), round(tokens / mean_length(items, tokenizer, length)))))
+
+
+def _shard(config: Config, run: Run, tokenizer, split: str):
+    return open_shard(open_source(config.text, config.data_dir, config.val_files, config.seed), tokenizer, split, run)
+
+
+def _val_bpb(config: Config, run: Run, tokenizer, model) -> float:
+    shard, compute = _shard(config, run, tokenizer, "val"), run.compute
+    loader = TokenLoader(shard, config.device_batch, model.config.sequence_len, 0, compute.rank, compute.world, compute.device)
+    steps = max(1, min(config.eval_tokens, shard.num_tokens) // loader.tokens_per_step)
+    return bits_per_byte(model, loader, tokenizer.token_bytes, steps)
+
+
+STAGE = Stage("mid_train", Config, inputs, work)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return execute(STAGE, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

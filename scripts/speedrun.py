@@ -1,0 +1,128 @@
+"""Runs every stage of a profile, from raw text to a chat and a report; skips what is done, goes on where it stopped.
+
+    bash speedrun.sh                                    # the same, and makes the Python environment first
+    python -m scripts.speedrun --profile=embedded
+    python -m scripts.speedrun --profile=d20_a100x8 --dry-run     # lists stages, commands, what is done, what is missing
+    python -m scripts.speedrun --from=mid_train         # begins at a stage
+    python -m scripts.speedrun --only=dag_eval.sft      # one stage, or all of its tags
+
+One line per stage on stdout; the stages' own progress on stderr. Ctrl-C, SIGTERM and SIGUSR1 let the running stage save and
+stop; the same command then goes on. On a machine with several GPUs training and evaluation stages run under torchrun, one
+process per GPU; NPROC=N chooses another number. Exit code: 0 everything is done, 1 a stage failed, 2 wrong usage or a
+missing input, 75 interrupted. Every stage is also a command of its own: python -m scripts.<stage> --help.
+"""
+
+import os
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanochat import common
+from nanochat.common import UserError
+from nanochat.config import load_profile, option, parse
+from nanochat.pipeline import plan
+from nanochat.pipeline.explain import explain
+from nanochat.pipeline.plan import Finding, Step
+from nanochat.pipeline.runner import duration, run_plan
+from nanochat.pipeline.stage import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, check_base
+
+
+@dataclass
+class Config:
+    profile: str = option("", "profile in config/, or a path to a TOML file; default: the base directory's or this machine's")
+    data_dir: str = option("", "folder with the original data files; default: NANOCHAT_DATA_DIR, then <base directory>/data")
+    first: str = option("", "stage to begin with; those before it are taken as they are", flag="from")
+    only: str = option("", "the one stage to run")
+    dry_run: bool = option(False, "list stages, commands and what is missing; start nothing")
+
+
+def main(argv: list[str] | None = None) -> int:
+    try:
+        common.stay_home()
+        config = parse(Config, "speedrun", argv)
+        if config.data_dir and not Path(config.data_dir).is_dir():
+            raise UserError(f"--data_dir={config.data_dir} is not a folder; give the folder that holds the data files")
+        elsewhere = meant_for(config.profile) if config.dry_run else 0
+        steps = plan.choose(plan.make_plan(config.profile, config.data_dir, elsewhere), config.first, config.only)
+        if config.dry_run:
+            return dry_run(config, steps)
+        check_base(config.profile)
+        findings = zip(steps, plan.survey(steps), strict=True)
+        lacking = [f"{step.label}: {finding.note}" for step, finding in findings if finding.state == "missing"]
+        if lacking:  # said before the first hour of computing, not after it
+            raise UserError("\n  ".join(["nothing was started, because inputs are missing:", *lacking]))
+        return run(config, steps)
+    except (UserError, OSError) as error:
+        common.say(f"speedrun: {explain(error)}")
+        return EXIT_USAGE if isinstance(error, UserError) else EXIT_FAILED
+    except KeyboardInterrupt:
+        common.say("speedrun: interrupted before it began")
+        return EXIT_INTERRUPTED
+
+
+def run(config: Config, steps: list[Step]) -> int:
+    """Runs the steps and says how to go on from where that ended."""
+    started = time.time()
+    print(heading(config, steps), flush=True)
+    code = run_plan(steps, say=lambda line: print(line, flush=True))
+    print(f"{duration(time.time() - started)} in all", flush=True)
+    if code == EXIT_DONE:
+        print("done" if config.only else what_next(), flush=True)
+    elif code == EXIT_INTERRUPTED:
+        print("interrupted; the same command goes on from here", flush=True)
+    else:
+        print("stopped there; what is above it is done, and the same command goes on from here", flush=True)
+    return code
+
+
+def meant_for(profile: str) -> int:
+    """The GPUs a profile is made for if this machine, where its commands are only listed, has none; else 0."""
+    return 0 if plan.count_gpus() or os.environ.get("NPROC") else load_profile(profile).get("gpus", 0)
+
+
+def heading(config: Config, steps: list[Step]) -> str:
+    """Profile, folders and processes in one line, and a second if the profile is meant for another machine."""
+    processes = max(step.processes for step in steps)
+    several = f"{processes} processes per training stage" if processes > 1 else "1 process"
+    folders = f"base directory {common.base_dir()} · data {common.data_dir(config.data_dir)}"
+    lines = [f"profile {config.profile} · {folders} · {len(steps)} stages · {several}"]
+    wanted, gpus = load_profile(config.profile).get("gpus", 0), plan.count_gpus()
+    if wanted > gpus:
+        lines.append(f"note: this profile is meant for {wanted} GPU{'s' if wanted > 1 else ''}, and this machine shows {gpus}")
+    return "\n".join(lines)
+
+
+def dry_run(config: Config, steps: list[Step]) -> int:
+    """Prints each stage with its state, what it lacks and its command."""
+    print(heading(config, steps))
+    owner = common.profile_owner()
+    if owner not in ("", config.profile):
+        print(f"note: this base directory holds a run of profile '{owner}'; set NANOCHAT_BASE_DIR to a new folder before running this one")
+    findings = plan.survey(steps)
+    for number, (step, finding) in enumerate(zip(steps, findings, strict=True), 1):
+        print(f"{number:>2}/{len(steps)} {step.label:<16} {finding.state:<11}  {finding.note}".rstrip())
+        print(f"      {plan.shown(step.command)}")
+    print(summary(findings))
+    return EXIT_DONE
+
+
+def summary(findings: list[Finding]) -> str:
+    """How many stages are in which state."""
+    states = [finding.state for finding in findings]
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+
+
+def what_next() -> str:
+    """Where the report is and the exact command to chat."""
+    report = Path("report.md").absolute()
+    base = os.environ.get("NANOCHAT_BASE_DIR")
+    prefix = f"NANOCHAT_BASE_DIR={shlex.quote(str(common.base_dir()))} " if base else ""
+    chat = prefix + plan.shown([sys.executable, "-m", "scripts.chat_cli"])
+    lines = [f"report: {report}"] if report.is_file() else []
+    return "\n".join([*lines, f"chat:   {chat}", f"        {chat} -p 'What is 12 plus 30 times 2?'"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

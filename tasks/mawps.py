@@ -1,0 +1,20 @@
+"""MAWPS: arithmetic word problems gathered from the web.
+
+It shares problems with ASDiv: a model trained on it should not be measured on that.
+"""
+
+from tasks.answers import LastNumberTask, print_number
+from tasks.common import question_answer
+
+
+class MAWPS(LastNumberTask):
+    """Rows have a text whose punctuation stands apart, and a number."""
+
+    name = "mawps"
+    patterns = {"train": ("mawps/trainset",), "val": ("mawps/validset",), "test": ("mawps/testset",)}
+
+    def conversation(self, row: dict) -> dict:
+        words = row["original_text"].strip()
+        for mark in ".,?!":
+            words = words.replace(f" {mark}", mark)
+        return question_answer(words, print_number(row["ans"]))

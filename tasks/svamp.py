@@ -1,0 +1,16 @@
+"""SVAMP: arithmetic word problems reworded so that surface cues mislead (ChilleD/SVAMP, MIT)."""
+
+from tasks.answers import LastNumberTask, print_number
+from tasks.common import question_answer
+
+
+class SVAMP(LastNumberTask):
+    """Rows have a body, a question about it, and a number."""
+
+    name = "svamp"
+    patterns = {"train": ("svamp/train", "svamp/**/train-*"), "test": ("svamp/test", "svamp/**/test-*")}
+
+    def conversation(self, row: dict) -> dict:
+        body = row["Body"].strip()
+        stop = "" if body.endswith((".", ",", "?")) else "."
+        return question_answer(f"{body}{stop} {row['Question'].strip()}", print_number(row["Answer"]))

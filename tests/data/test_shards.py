@@ -1,0 +1,127 @@
+"""Token files: the text comes back, parts are made once, broken or interrupted ones are made again, empty text is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nanochat.common import Interrupted, UserError
+from nanochat.data.shards import TokenShard, open_shard
+from nanochat.data.sources import open_source
+from nanochat.data.tokenizer import Tokenizer
+
+
+@pytest.fixture
+def source(tmp_path):
+    for i in range(4):
+        rows = [json.dumps({"text": f"The baker {i} put bread {j} into the window. Ça va?"}) for j in range(i + 1)]
+        (tmp_path / f"{i}.jsonl").write_text("\n".join(rows))
+    return open_source("*.jsonl", str(tmp_path), val_files=1)
+
+
+def parts(base_dir):
+    return sorted(p for p in (base_dir / "tokens").iterdir() if p.is_dir())
+
+
+def test_every_document_comes_back_after_its_bos(source, tokenizer):
+    for split in ("train", "val"):
+        shard, texts = open_shard(source, tokenizer, split), list(source.documents(split))
+        assert len(shard) == len(texts)
+        for i, text in enumerate(texts):
+            assert shard[i][0] == tokenizer.bos_id and tokenizer.decode(shard[i][1:].tolist()) == text
+            assert shard.lengths[i] == len(shard[i])
+        assert shard.num_tokens == shard.lengths.sum()
+        with pytest.raises(IndexError):
+            shard[len(texts)]
+
+
+def test_text_is_tokenised_once_for_a_tokenizer(source, tokenizer, base_dir, monkeypatch):
+    open_shard(source, tokenizer, "train")
+    assert len(parts(base_dir)) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(Tokenizer, "encode_batch", lambda *a: pytest.fail("tokenised again"))
+        open_shard(source, tokenizer, "train")
+    open_shard(source, Tokenizer.train(["other text " * 20], 300), "train")
+    assert len(parts(base_dir)) == 6
+
+
+def test_a_new_file_costs_only_itself(source, tokenizer, base_dir, tmp_path):
+    open_shard(source, tokenizer, "train")
+    (tmp_path / "9.jsonl").write_text('{"text": "new"}')
+    shard = open_shard(open_source("*.jsonl", str(tmp_path), val_files=1), tokenizer, "train")
+    assert len(parts(base_dir)) == 4 and len(shard) == 1 + 2 + 3 + 4
+
+
+@pytest.mark.parametrize("file", ["tokens.bin", "offsets.npy", "meta.json", "COMPLETE"])
+@pytest.mark.parametrize("damage", ["removed", "cut"])
+def test_a_damaged_part_is_made_again(source, tokenizer, base_dir, capsys, file, damage):
+    before = [shard.tolist() for shard in open_shard(source, tokenizer, "train")]
+    path = parts(base_dir)[1] / file
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-3])
+    assert [shard.tolist() for shard in open_shard(source, tokenizer, "train")] == before
+    if file != "COMPLETE":
+        assert "is damaged: tokenising" in capsys.readouterr().err
+
+
+def test_a_part_that_fails_leaves_nothing_behind(tmp_path, tokenizer, base_dir):
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n' * 2000 + '{"text"')
+    (tmp_path / "b.jsonl").write_text('{"text": "fine"}')
+    with pytest.raises(UserError, match="a.jsonl is damaged.*line 2001"):
+        open_shard(open_source("*.jsonl", str(tmp_path)), tokenizer, "train")
+    assert list((base_dir / "tokens").iterdir()) == []
+
+
+def test_a_stop_between_parts_keeps_what_is_done(source, tokenizer, base_dir):
+    class Run:
+        asked = 0
+
+        def stop_requested(self):
+            self.asked += 1
+            return self.asked > 2
+
+    with pytest.raises(Interrupted, match="2 of 3"):
+        open_shard(source, tokenizer, "train", Run())
+    assert len(parts(base_dir)) == 2
+    assert len(open_shard(source, tokenizer, "train")) == 6
+
+
+def test_large_vocabularies_use_wider_integers(source, base_dir):
+    ranks = {bytes([b]): b for b in range(256)} | {n.to_bytes(3, "big"): n + 256 for n in range(1 << 16)}
+    shard = open_shard(source, Tokenizer(ranks), "val")
+    assert shard[0].dtype == np.uint32 and shard[0][0] == 256 + (1 << 16)
+
+
+def test_no_text_at_all_is_one_sentence(tmp_path, tokenizer):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(" \n")
+    with pytest.raises(UserError, match="too little text"):
+        open_shard(open_source("*.txt", str(tmp_path)), tokenizer, "train")
+    with pytest.raises(UserError, match="too little text"):
+        TokenShard([], "nothing", "train")
+
+
+def test_processes_share_the_parts_and_wait_for_each_other(source, tokenizer, base_dir, monkeypatch):
+    """Each of two processes makes its own parts; the second finds the first's already there."""
+    import threading
+
+    from nanochat.data import shards
+
+    monkeypatch.setattr(shards, "POLL", 0.01)
+    monkeypatch.setattr(shards.common, "world_size", lambda: 2)
+    ranks = threading.local()
+    monkeypatch.setattr(shards.common, "rank", lambda: ranks.here)
+    lengths = {}
+
+    def process(rank):
+        ranks.here = rank
+        lengths[rank] = open_shard(source, tokenizer, "train").lengths.tolist()
+
+    threads = [threading.Thread(target=process, args=(rank,)) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert lengths[0] == lengths[1] and len(parts(base_dir)) == 3

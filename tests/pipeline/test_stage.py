@@ -1,0 +1,276 @@
+"""The stage contract, on toy stages: skipped, run again, failed, interrupted, refused."""
+
+import fcntl
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from nanochat import common
+from nanochat.pipeline import stage as contract
+from nanochat.pipeline.stage import execute
+from tests.pipeline.toy import numbers, slow, total
+
+
+@pytest.fixture
+def run(profile):
+    """Runs a toy stage in this process and gives its exit code."""
+    return lambda module, *argv: execute(module.STAGE, [f"--profile={profile}", *argv])
+
+
+def test_status_tells_everything_about_a_finished_stage(run, status, base_dir):
+    assert run(numbers) == 0
+    found = status("numbers")
+    assert found["stage"] == "numbers" and found["state"] == "done" and found["error"] is None
+    assert found["started"] <= found["ended"] and found["seconds"] >= 0
+    assert found["config"]["count"] == 4 and found["headline"] == "4 numbers"
+    assert found["metrics"] == {"count": 4, "nothing": None}
+    path = base_dir / "toy" / "numbers.txt"
+    assert found["outputs"] == {str(path): common.sha256(path)}
+
+
+def test_a_stage_that_is_done_is_skipped(run, status, capsys):
+    run(numbers)
+    before = status("numbers")
+    assert run(numbers) == 0
+    assert status("numbers") == before
+    assert "skipped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--device=cpu", "--wandb=off", "--run_name=x", "--resume=off"])
+def test_options_that_decide_nothing_about_the_result_do_not_run_it_again(run, status, option):
+    run(numbers)
+    before = status("numbers")
+    run(numbers, option)
+    assert status("numbers") == before
+
+
+def test_a_changed_option_runs_it_again_from_the_start(run, status):
+    run(numbers)
+    assert run(numbers, "--count=2") == 0
+    assert status("numbers")["metrics"]["count"] == 2
+    assert status("numbers")["config"]["resume"] == "off"
+
+
+def test_force_runs_it_again_from_the_start(run, status):
+    run(numbers)
+    before = status("numbers")
+    run(numbers, "--force")
+    assert status("numbers")["started"] > before["started"] and status("numbers")["config"]["resume"] == "off"
+
+
+@pytest.mark.parametrize("harm", [lambda p: p.write_text("9\n"), lambda p: p.unlink(), lambda p: p.write_text("1\n2\n3\n5\n")])
+def test_a_damaged_output_is_made_again(run, status, base_dir, harm):
+    run(numbers)
+    path = base_dir / "toy" / "numbers.txt"
+    whole = path.read_text()
+    harm(path)
+    assert run(numbers) == 0
+    assert path.read_text() == whole
+
+
+def test_a_changed_input_runs_the_next_stage_again(run, status):
+    run(numbers)
+    run(total)
+    assert status("total")["metrics"]["total"] == 10
+    run(numbers, "--count=3")
+    run(total)
+    assert status("total")["metrics"]["total"] == 6
+
+
+def test_a_tag_is_a_run_of_its_own(run, status, base_dir):
+    run(numbers)
+    run(total, "--tag=again")
+    assert status("total.again")["tag"] == "again"
+    assert not (base_dir / "stages" / "total").exists()
+
+
+def test_a_missing_input_is_one_sentence_with_the_command_that_makes_it(run, base_dir, capsys):
+    assert run(total) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "numbers.txt is missing" in lines[0] and "python -m tests.pipeline.toy.numbers" in lines[0]
+    assert not base_dir.exists(), "nothing may be written, no profile claimed"
+
+
+def test_a_folder_without_its_marker_is_missing(base_dir):
+    folder = base_dir / "tokenizer"
+    folder.mkdir(parents=True)
+    (folder / "ranks").touch()
+    item = contract.Input(folder, "make it")
+    assert contract.missing([item]) == [item]
+    (folder / "COMPLETE").touch()
+    assert contract.missing([item]) == []
+
+
+def test_a_stage_folder_counts_only_when_the_stage_is_done(run, base_dir):
+    run(numbers, "--fail=user")
+    item = contract.Input(base_dir / "stages" / "numbers", "run it")
+    assert contract.missing([item]) == [item]
+    run(numbers)
+    assert contract.missing([item]) == []
+
+
+@pytest.mark.parametrize(
+    ("fail", "words"),
+    [("user", "try again later"), ("full", "disk holding"), ("memory", "memory ran out"), ("forgotten output", "No such file")],
+)
+def test_a_failure_is_one_reason_and_exit_code_1(run, status, capsys, fail, words):
+    assert run(numbers, f"--fail={fail}") == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert status("numbers")["state"] == "failed" and words in status("numbers")["error"]
+    assert ("Traceback" in error) == (fail == "forgotten output")
+
+
+def test_a_crash_shows_its_traceback_and_is_kept_as_the_reason(run, status, capsys):
+    assert run(numbers, "--fail=crash") == 1
+    assert "Traceback" in capsys.readouterr().err
+    assert status("numbers")["error"] == "ZeroDivisionError: one over nothing"
+
+
+def test_a_full_disk_leaves_nothing_half_written(run, base_dir, monkeypatch, capsys):
+    real = os.replace
+
+    def full(source, target):
+        if Path(target).name == "numbers.txt":
+            raise OSError(28, "No space left on device", str(target))
+        return real(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    assert run(numbers) == 1
+    assert "full; free some space" in capsys.readouterr().err
+    assert [p for p in (base_dir / "toy").iterdir()] == []
+
+
+def test_a_failed_stage_runs_again(run, status):
+    run(numbers, "--fail=user")
+    assert run(numbers) == 0
+    assert status("numbers")["state"] == "done"
+
+
+def test_an_interrupted_stage_exits_with_75_and_runs_again(run, status):
+    assert run(numbers, "--fail=interrupt") == 75
+    assert status("numbers")["state"] == "interrupted" and status("numbers")["error"] == "saved at step 7"
+    assert run(numbers) == 0
+
+
+def test_a_stop_file_stops_a_stage_and_is_cleared_by_the_next_run(run, status, base_dir, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(slow.time, "sleep", lambda _: (base_dir / "stages" / "slow" / "STOP").touch())
+        assert run(slow) == 75
+    assert status("slow")["error"] == "saved at step 1"
+    assert run(slow) == 0
+    assert status("slow")["metrics"]["started_at"] == 1
+
+
+def test_the_stop_file_of_the_base_directory_must_be_removed_by_hand(run, base_dir, capsys):
+    base_dir.mkdir()
+    (base_dir / "STOP").touch()
+    assert run(numbers) == 2
+    assert "remove it to go on" in capsys.readouterr().err
+
+
+def test_a_stage_that_runs_already_is_refused(run, base_dir, capsys):
+    folder = base_dir / "stages" / "numbers"
+    folder.mkdir(parents=True)
+    with open(folder / "lock", "w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        assert contract.is_running("numbers")
+        assert run(numbers) == 2
+    assert "already running" in capsys.readouterr().err
+    assert not contract.is_running("numbers")
+    assert run(numbers) == 0
+
+
+def test_the_ledger_has_a_line_per_start_and_end(run, base_dir):
+    run(numbers)
+    run(numbers)
+    run(numbers, "--fail=user")
+    lines = [json.loads(line) for line in (base_dir / "ledger.jsonl").read_text().splitlines()]
+    assert [(line["event"], line.get("state")) for line in lines] == [("start", None), ("end", "done"), ("start", None), ("end", "failed")]
+    assert all(line["host"] and "torch" in line["packages"] and line["world"] == 1 for line in lines)
+
+
+def test_metrics_have_a_line_per_step_and_no_numbers_that_json_lacks(run, base_dir):
+    run(numbers)
+    lines = [json.loads(line) for line in (base_dir / "stages" / "numbers" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 1, 2, 3]
+    assert lines[2]["value"] == 2.0 and lines[0]["endless"] is None and lines[0]["time"] > 0
+
+
+def test_metrics_of_steps_that_were_not_kept_are_dropped_and_torn_lines_too(profile, base_dir):
+    folder = base_dir / "stages" / "numbers"
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"step": 4, "lo')
+    work = contract.Run("numbers", "", folder, None)
+    work.log(3, loss=1.0)
+    work.log(4, loss=0.5)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line.get("loss")) for line in lines] == [(1, None), (2, None), (3, 1.0), (4, 0.5)]
+
+
+def test_a_base_directory_belongs_to_one_profile(run, profile, capsys):
+    run(numbers)
+    other = profile.with_name("other.toml")
+    other.write_text(profile.read_text())
+    assert execute(numbers.STAGE, [f"--profile={other}"]) == 2
+    assert "set NANOCHAT_BASE_DIR to a new folder" in capsys.readouterr().err
+
+
+def test_without_a_profile_the_base_directory_decides(run, status):
+    run(numbers)
+    before = status("numbers")
+    assert execute(numbers.STAGE, []) == 0
+    assert status("numbers") == before
+
+
+@pytest.mark.parametrize("place", ["file", "under a file", "/proc/nanochat", "/sys/nanochat"])
+def test_a_base_directory_that_cannot_be_is_one_sentence(run, tmp_path, monkeypatch, capsys, place):
+    (tmp_path / "file").write_text("I am no folder")
+    folder = {"file": tmp_path / "file", "under a file": tmp_path / "file" / "base"}.get(place, place)
+    monkeypatch.setenv("NANOCHAT_BASE_DIR", str(folder))
+    assert run(numbers) in (1, 2)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and "NANOCHAT_BASE_DIR" in lines[0]
+
+
+def test_an_empty_base_directory_setting_is_refused(run, monkeypatch, capsys):
+    monkeypatch.setenv("NANOCHAT_BASE_DIR", " ")
+    assert run(numbers) == 2
+    assert "set but empty" in capsys.readouterr().err
+
+
+def test_a_stage_writes_only_under_the_base_directory(run, tmp_path, base_dir):
+    before = {p for p in tmp_path.rglob("*")}
+    run(numbers)
+    assert all(p.is_relative_to(base_dir) for p in {p for p in tmp_path.rglob("*")} - before)
+
+
+def test_a_missing_wandb_is_a_warning(run, status, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert run(numbers, "--wandb=offline") == 0
+    assert "Weights & Biases is off" in capsys.readouterr().err
+
+
+def test_a_wandb_that_breaks_costs_a_warning_and_no_run(run, monkeypatch, capsys):
+    class Broken:
+        class Settings:
+            def __init__(self, **_): ...
+
+        @staticmethod
+        def init(**_):
+            class BrokenRun:
+                def log(self, *_, **__):
+                    raise ConnectionError("gone")
+
+                def finish(self):
+                    raise ConnectionError("gone")
+
+            return BrokenRun()
+
+    monkeypatch.setitem(sys.modules, "wandb", Broken)
+    assert run(numbers, "--wandb=offline") == 0
+    assert capsys.readouterr().err.count("Weights & Biases") == 1

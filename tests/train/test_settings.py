@@ -1,0 +1,44 @@
+"""Batches that cannot be reached and settings that cannot work are refused with what would work."""
+
+import dataclasses
+
+import pytest
+import torch.nn as nn
+
+from nanochat.common import UserError
+from nanochat.model.kinds import KINDS
+from nanochat.train.settings import TrainSettings, accumulation, check, make_optimizer
+
+
+def test_accumulation_is_the_number_of_passes_in_a_step():
+    assert (accumulation(0, 2048), accumulation(2048, 2048), accumulation(8192, 2048)) == (1, 1, 4)
+
+
+@pytest.mark.parametrize("total, legal", [(5000, "4096 or 6144"), (100, "use 2048,")])
+def test_a_total_that_is_no_multiple_names_its_neighbours(total, legal):
+    with pytest.raises(UserError, match=legal):
+        accumulation(total, 2048)
+
+
+@pytest.mark.parametrize("wrong", [{"device_batch": 0}, {"steps": -1}, {"warmup": 1.5}, {"decay": -0.1}, {"log_every": 0}, {"keep": 0}])
+def test_settings_that_cannot_work_are_refused_by_name(wrong):
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        check(dataclasses.replace(TrainSettings(), **wrong))
+
+
+def test_the_defaults_can_work():
+    check(TrainSettings())
+
+
+def test_every_kind_has_a_rate_and_lr_scale_multiplies_all(make_gpt):
+    one, two = (make_optimizer(make_gpt(), TrainSettings(lr_scale=scale), 1 << 19).groups for scale in (1.0, 2.0))
+    assert set(one) == set(KINDS)
+    assert all(two[kind].lr == pytest.approx(2 * one[kind].lr) for kind in KINDS)
+
+
+def test_a_gpts_rates_follow_batch_and_width_and_other_models_are_taken_as_given(make_gpt):
+    settings = TrainSettings(matrix_lr=0.02, embedding_lr=0.3)
+    gpt = make_optimizer(make_gpt(), settings, 1 << 17).groups  # a quarter of the reference batch, 1/24 of its width
+    assert gpt["matrix"].lr == pytest.approx(0.01)
+    assert gpt["embedding"].lr == pytest.approx(0.15 * (768 / 32) ** 0.5)
+    assert make_optimizer(nn.Linear(3, 3), settings, 1 << 17).groups["matrix"].lr == 0.02
