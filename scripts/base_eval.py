@@ -4,10 +4,12 @@
     torchrun --standalone --nproc_per_node=8 -m scripts.base_eval --profile=d20_a100x8
 
 Results: status.json (train_bpb, val_bpb, core, core/<task>), samples.jsonl and core.jsonl in stages/base_eval/. CORE needs
-`eval_bundle/` in the data folder; without it the rest is done and one line says so.
+`eval_bundle/` in the data folder; without it the rest is done and one line says so. The last line on stdout is a JSON object
+with the figures.
 """
 
 import json
+import sys
 from dataclasses import dataclass
 
 from nanochat import common
@@ -16,10 +18,12 @@ from nanochat.config import StageConfig, option
 from nanochat.data.loader import TokenLoader
 from nanochat.data.shards import open_shard
 from nanochat.data.sources import TextOptions, open_source, text_inputs
+from nanochat.evaluate.arguments import option_value
 from nanochat.evaluate.bpb import bits_per_byte
 from nanochat.evaluate.core import evaluate_core
 from nanochat.infer.engine import Engine
 from nanochat.infer.text import visible_text
+from nanochat.pipeline.ledger import read_status
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint
 
@@ -121,7 +125,11 @@ STAGE = Stage("base_eval", Config, inputs, work)
 
 
 def main(argv: list[str] | None = None) -> int:
-    return execute(STAGE, argv)
+    words = sys.argv[1:] if argv is None else argv
+    code = execute(STAGE, words)
+    if code == 0 and common.rank() == 0:
+        print(json.dumps(read_status("base_eval", option_value(words, "tag") or "")["metrics"]), flush=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ from nanochat import common
 from nanochat.common import UserError, derive_seed
 from nanochat.config import StageConfig, option
 from nanochat.data.loader import TokenLoader
-from nanochat.data.shards import open_shard
-from nanochat.data.sources import TextOptions, open_source, text_inputs
+from nanochat.data.sources import TextOptions, text_inputs
 from nanochat.data.tokenizer import Tokenizer
 from nanochat.evaluate.bpb import bits_per_byte
 from nanochat.model.gpt import GPT
@@ -25,6 +24,7 @@ from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings, accumulation
+from nanochat.train.text import text_loader, validation_text
 
 PROMPTS = ("The sun is", "A dog has four", "Every morning the")
 
@@ -50,7 +50,7 @@ def work(config: Config, run: Run) -> str:
     tokenizer = Tokenizer.load()
     torch.manual_seed(derive_seed(config.seed, "base model"))
     model = GPT(_model_config(config, tokenizer.vocab_size))
-    batches = _loader(config, run, tokenizer, "train", config.device_batch, derive_seed(config.seed, "base text"))
+    batches = text_loader(config, run, tokenizer, "train", config.sequence_len, derive_seed(config.seed, "base text"))
     config = replace(config, steps=_steps(config, model, batches.tokens_per_step))
     counts = model.num_params()
     run.say(f"{counts['total']:,} parameters, {config.steps:,} steps on {_describe(config, batches)}")
@@ -63,6 +63,7 @@ def work(config: Config, run: Run) -> str:
         evaluate=lambda model: {"val_bpb": _val_bpb(config, run, tokenizer, model)},
         meta=checkpoint.describe(model, tokenizer),
     )
+    run.result(documents=len(batches.shard), text_tokens=batches.shard.num_tokens)  # what there is; `tokens` is what was trained on
     run.result(params=counts["total"], **{f"params/{kind}": n for kind, n in counts.items() if kind != "total"}, **metrics)
     _say_samples(config, run, model, tokenizer)
     return f"{counts['total'] / 1e6:.1f} M parameters, {metrics['tokens'] / 1e6:.1f} M tokens, val {metrics['val_bpb']:.4f} bits per byte"
@@ -71,13 +72,6 @@ def work(config: Config, run: Run) -> str:
 def _model_config(config: Config, vocab_size: int):
     sizes = {name: getattr(config, name) for name in ("aspect_ratio", "head_dim", "sequence_len", "value_embeddings")}
     return make_config(config.depth, vocab_size=vocab_size, **sizes)
-
-
-def _loader(config: Config, run: Run, tokenizer, split: str, rows: int, seed: int) -> TokenLoader:
-    source = open_source(config.text, config.data_dir, config.val_files, config.seed)
-    shard = open_shard(source, tokenizer, split, run)
-    compute = run.compute
-    return TokenLoader(shard, rows, config.sequence_len, seed, compute.rank, compute.world, compute.device)
 
 
 def _steps(config: Config, model: GPT, tokens_per_pass: int) -> int:
@@ -98,8 +92,7 @@ def _describe(config: Config, batches: TokenLoader) -> str:
 
 
 def _val_bpb(config: Config, run: Run, tokenizer, model: GPT) -> float:
-    loader = _loader(config, run, tokenizer, "val", config.device_batch, seed=0)
-    steps = max(1, min(config.eval_tokens, loader.shard.num_tokens) // loader.tokens_per_step)
+    loader, steps = validation_text(config, run, tokenizer, config.sequence_len)
     return bits_per_byte(model, loader, tokenizer.token_bytes, steps)
 
 

@@ -14,6 +14,7 @@ import contextlib
 import math
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -221,22 +222,29 @@ def converse(speaker: Speaker) -> int:
         sys.stdin.reconfigure(errors="replace")
     while True:
         try:
-            text = _clean(_read(person)).strip()
-        except EOFError:
-            if person:
-                common.say("")
-            return 0
+            if not _turn(speaker, person):
+                return 0
         except KeyboardInterrupt:
             if not person:
                 raise
             common.say("\n(/quit or Ctrl-D leaves)")
-            continue
-        if text.lower() in ("/quit", "/exit", "exit", "quit"):
-            return 0
-        if text.startswith("/"):
-            _command(speaker, text)
-        elif text:
-            _reply(speaker, text)
+
+
+def _turn(speaker: Speaker, person: bool) -> bool:
+    """One line of input and what follows from it; False at the end of the conversation."""
+    try:
+        text = _clean(_read(person)).strip()
+    except EOFError:
+        if person:
+            common.say("")
+        return False
+    if text.lower() in ("/quit", "/exit", "exit", "quit"):
+        return False
+    if text.startswith("/"):
+        _command(speaker, text)
+    elif text:
+        _reply(speaker, text, person)
+    return True
 
 
 def _read(person: bool) -> str:
@@ -259,19 +267,37 @@ def _command(speaker: Speaker, text: str) -> None:
         common.say(f"unknown command '{name}'{nearest(name, ('/help', '/reset', '/quit'))} (/help lists the commands)")
 
 
-def _reply(speaker: Speaker, text: str) -> None:
-    """Streams an answer to stdout, one line break at its end; Ctrl-C ends it."""
+def _reply(speaker: Speaker, text: str, person: bool) -> None:
+    """Streams an answer to stdout, one line break at its end; a person's Ctrl-C ends it after the token in the making."""
     said, pieces = "", speaker.answer(text)
-    try:
+    with _ctrl_c_noted() if person else contextlib.nullcontext([]) as ctrl_c:
         for piece in pieces:
             said += piece
             _write(piece)
-    except KeyboardInterrupt:
-        pieces.close()
-        common.say(" (stopped)")
-    if not said.strip():
+            if ctrl_c:
+                pieces.close()
+                common.say(" (stopped)")
+                break
+    if not said.strip() and not ctrl_c:
         common.say("(the model's answer is empty)")
     _write("" if said.endswith("\n") else "\n")
+
+
+@contextlib.contextmanager
+def _ctrl_c_noted() -> Iterator[list]:
+    """A list that is no longer empty after Ctrl-C. An exception in the middle of a library could be lost; a second Ctrl-C raises it."""
+    noted = []
+
+    def note(number, frame):
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _write(text: str) -> None:

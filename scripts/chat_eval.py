@@ -7,17 +7,21 @@
 
 The result's folder is stages/chat_eval.<tag>/; the tag is the model tag if one is given, else the source. It holds status.json
 (accuracy/<task>, chance/<task>, n/<task>, chatcore) and <task>.jsonl with every question and answer. ChatCORE is the mean over
-the tasks of (accuracy - chance) / (1 - chance). Tasks whose files are not in the data folder are named and left out.
+the tasks of (accuracy - chance) / (1 - chance). Tasks whose files are not in the data folder are named and left out. The last
+line on stdout is a JSON object with the figures.
 """
 
+import json
 import sys
 from dataclasses import dataclass
 
 from nanochat import common
 from nanochat.common import Interrupted, UserError
 from nanochat.config import StageConfig, option
+from nanochat.evaluate.arguments import option_value, spell_out
 from nanochat.evaluate.chat import ChatResult, Settings, chatcore, evaluate, write_rows
 from nanochat.infer.engine import Engine
+from nanochat.pipeline.ledger import read_status
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint
 from tasks.common import Share, load_task, parse_share, present, task_files
@@ -100,29 +104,12 @@ def _shares(config: Config, data) -> tuple[list[Share], list[str]]:
 STAGE = Stage("chat_eval", Config, inputs, work)
 
 
-def spell_out(argv: list[str]) -> list[str]:
-    """`-i X` as `--source=X`; without a tag the one of the model tag, the source, or the default source."""
-    words = list(argv)
-    while "-i" in words:
-        at = words.index("-i")
-        words[at : at + 2] = [f"--source={' '.join(words[at + 1 : at + 2])}"]
-    given = {key: _value(words, key) for key in ("tag", "model_tag", "source")}
-    if given["tag"] is None and "--help" not in words:
-        words.append(f"--tag={given['model_tag'] or given['source'] or DEFAULT_SOURCE}")
-    return words
-
-
-def _value(words: list[str], key: str) -> str | None:
-    """The value of `--key=value` or `--key value`, None if the key is not given."""
-    for i, word in enumerate(words):
-        name, equals, text = word.partition("=")
-        if name.lstrip("-").replace("-", "_") == key:
-            return text if equals else next(iter(words[i + 1 : i + 2]), None)
-    return None
-
-
 def main(argv: list[str] | None = None) -> int:
-    return execute(STAGE, spell_out(sys.argv[1:] if argv is None else argv))
+    words = spell_out(sys.argv[1:] if argv is None else argv, DEFAULT_SOURCE)
+    code = execute(STAGE, words)
+    if code == 0 and common.rank() == 0:
+        print(json.dumps(read_status("chat_eval", option_value(words, "tag"))["metrics"]), flush=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from nanochat.common import UserError
 from nanochat.config import StageConfig, option
-from nanochat.data.loader import ConversationLoader, TextItems, TokenLoader
-from nanochat.data.shards import open_shard
-from nanochat.data.sources import TextOptions, open_source, text_inputs
+from nanochat.data.loader import ConversationLoader, TextItems
+from nanochat.data.sources import TextOptions, text_inputs
 from nanochat.evaluate.bpb import bits_per_byte
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint
 from nanochat.train.chat import ChatOptions, Joined, UnseenLoss, conversation_loss, make_loader, mean_length, task_inputs, training_mixture
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings
+from nanochat.train.text import text_shard, validation_text
 
 
 @dataclass
@@ -88,18 +88,12 @@ def _text(config: Config, run: Run, tokenizer, tokens: float, length: int):
     """Documents of the training text, as many as give about `tokens` tokens; each once."""
     if tokens < 1:
         return []
-    items = TextItems(_shard(config, run, tokenizer, "train"))
+    items = TextItems(text_shard(config, run, tokenizer, "train"))
     return TextItems(items.shard, max(1, min(len(items), round(tokens / mean_length(items, tokenizer, length)))))
 
 
-def _shard(config: Config, run: Run, tokenizer, split: str):
-    return open_shard(open_source(config.text, config.data_dir, config.val_files, config.seed), tokenizer, split, run)
-
-
 def _val_bpb(config: Config, run: Run, tokenizer, model) -> float:
-    shard, compute = _shard(config, run, tokenizer, "val"), run.compute
-    loader = TokenLoader(shard, config.device_batch, model.config.sequence_len, 0, compute.rank, compute.world, compute.device)
-    steps = max(1, min(config.eval_tokens, shard.num_tokens) // loader.tokens_per_step)
+    loader, steps = validation_text(config, run, tokenizer, model.config.sequence_len)
     return bits_per_byte(model, loader, tokenizer.token_bytes, steps)
 
 

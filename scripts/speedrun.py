@@ -26,7 +26,7 @@ from nanochat.pipeline import plan
 from nanochat.pipeline.explain import explain
 from nanochat.pipeline.plan import Finding, Step
 from nanochat.pipeline.runner import duration, run_plan
-from nanochat.pipeline.stage import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, check_base
+from nanochat.pipeline.stage import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, check_base, read_status
 
 
 @dataclass
@@ -116,12 +116,12 @@ def summary(findings: list[Finding]) -> str:
 
 def what_next() -> str:
     """Where the report is and the exact command to chat."""
-    report = Path("report.md").absolute()
+    outputs = (read_status("report") or {}).get("outputs", {})
+    reports = [path for path in outputs if path.endswith(".md")]
     base = os.environ.get("NANOCHAT_BASE_DIR")
     prefix = f"NANOCHAT_BASE_DIR={shlex.quote(str(common.base_dir()))} " if base else ""
     chat = prefix + plan.shown([sys.executable, "-m", "scripts.chat_cli"])
-    lines = [f"report: {report}"] if report.is_file() else []
-    return "\n".join([*lines, f"chat:   {chat}", f"        {chat} -p 'What is 12 plus 30 times 2?'"])
+    return "\n".join([*(f"report: {path}" for path in reports[:1]), f"chat:   {chat}", f"        {chat} -p 'What is 12 plus 30 times 2?'"])
 
 
 if __name__ == "__main__":

@@ -215,7 +215,6 @@ TASKS: dict[str, Entry] = {
     "identity": Entry("identity", "Identity"),
     "embedded_chat": Entry("embedded_chat", "EmbeddedChat"),
     "word_problems": Entry("word_problems", "WordProblems"),
-    "arithmetic": Entry("arithmetic", "Arithmetic"),
     # multiple choice
     "arc_easy": Entry("arc", "ArcEasy"),
     "arc_challenge": Entry("arc", "ArcChallenge"),

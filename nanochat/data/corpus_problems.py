@@ -12,7 +12,6 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 
 from nanochat.data.corpus_grammar import Random, choose, fill, polish, sample
 from nanochat.data.corpus_world import COLORS, DAYS, PEOPLE, PLACES, person_slots
@@ -207,56 +206,56 @@ def steps(formula: str) -> tuple[tuple[str, str, str], ...]:
         formula = simpler
 
 
-def printed(value: Fraction) -> str:
-    """The value in digits: `7`, `2.5`. ValueError if it has more than two decimals."""
-    hundredths = value * 100
-    if hundredths.denominator != 1:
-        raise ValueError(f"{value} has more than two decimals")
-    text = f"{abs(hundredths.numerator) // 100}.{abs(hundredths.numerator) % 100:02d}".rstrip("0").rstrip(".")
-    return f"-{text}" if value < 0 else text
+def printed(hundredths: int) -> str:
+    """A number of hundredths in digits: 700 as `7`, 250 as `2.5`."""
+    sign, whole, rest = "-" if hundredths < 0 else "", abs(hundredths) // 100, abs(hundredths) % 100
+    return f"{sign}{whole}.{rest:02d}".rstrip("0").rstrip(".")
 
 
-def execute(plan: tuple[tuple[str, str, str], ...], numbers: dict[str, Fraction]) -> list[Fraction]:
-    """The result of every step, exactly. ZeroDivisionError where a divisor is 0."""
-    results: list[Fraction] = []
-    for operator, left, right in plan:
-        x, y = (results[int(o[1:])] if o[0] == "s" and o[1:] else numbers[o] for o in (left, right))
-        results.append(x + y if operator == "+" else x - y if operator == "-" else x * y if operator == "*" else x / y)
+def execute(plan: tuple[tuple[str, str, str], ...], numbers: dict[str, int]) -> list[int]:
+    """The result of every step, numbers and results in hundredths; cut short before one that is not a whole number of them."""
+    known, results = dict(numbers), []
+    for i, (operator, left, right) in enumerate(plan):
+        x, y = known[left], known[right]
+        top, bottom = {"+": (x + y, 1), "-": (x - y, 1), "*": (x * y, 100), "/": (x * 100, y)}[operator]
+        if bottom == 0 or top % bottom:
+            break
+        results.append(top // bottom)
+        known[f"s{i}"] = results[-1]
     return results
 
 
-def _draw(random: Random, kind: str) -> Fraction:
-    """A number as a template's mark asks for; small ones are as frequent as large ones."""
+def _draw(random: Random, kind: str) -> int:
+    """A number in hundredths, as a template's mark asks for; small ones are as frequent as large ones."""
     if kind == "~":
-        return Fraction(2 + int(random() * 11))
-    digits = 1 + int(random() * 3)
-    whole = max(2, int(10 ** (digits - 1) + random() * 9 * 10 ** (digits - 1)))
+        return 100 * (2 + int(random() * 11))
+    least = (1, 10, 100)[int(random() * 3)]
+    whole = 100 * max(2, int(least + random() * 9 * least))
     if kind == "$" and random() < 0.6:
-        return Fraction(whole) + choose(
-            random, (Fraction(1, 2), Fraction(1, 2), Fraction(1, 4), Fraction(3, 4), Fraction(1 + int(random() * 9), 10))
-        )
-    return Fraction(whole)
-
-
-def _usable(results: list[Fraction], whole: bool) -> bool:
-    """Every result positive and short; whole numbers where things are counted."""
-    return all(0 < r < LARGEST and (100 % r.denominator == 0) and (r.denominator == 1 or not whole) for r in results)
+        return whole + choose(random, (50, 50, 25, 75, 10 * (1 + int(random() * 9))))
+    return whole
 
 
 def numbers_for(random: Random, problem: Problem, accept: Callable[[str], bool]) -> tuple[dict[str, str], str, str]:
-    """Numbers that make sense in a problem and whose canonical expression is accepted: (letter -> printed, canonical, printed result)."""
+    """Numbers that make sense in a problem and whose canonical expression is accepted: (letter -> printed, canonical, printed result).
+
+    Every result is positive and below LARGEST; where things are counted all are whole numbers, elsewhere they have two decimals at most.
+    """
     kinds = dict(_NUMBER.findall(problem.told + problem.asked))
-    plan, whole = steps(problem.formula), "$" not in kinds.values()
+    plan, unit = steps(problem.formula), 1 if "$" in kinds.values() else 100
+    canonical_form = re.sub(r"([a-z])", r"{\1}", problem.formula)
     while True:
         values = {letter: _draw(random, kind) for letter, kind in kinds.items()}
-        for operator, dividend, divisor in plan[:1]:  # most divisions would not come out even: make the first one do so
-            if operator == "/" and len(divisor) == 1 and divisor in values and dividend in values:
-                values[dividend] *= values[divisor] if random() < 0.8 else 1
+        operator, dividend, divisor = plan[0]
+        if operator == "/" and divisor in values and random() < 0.8:  # most divisions would not come out even
+            values[dividend] = values[dividend] * values[divisor] // 100
+        if max(values.values()) >= 1000 * 100:
+            continue
         results = execute(plan, values)
-        if not _usable([*results, *values.values()], whole) or max(values.values()) >= 1000:
+        if len(results) < len(plan) or any(not 0 < r < LARGEST * 100 or r % unit for r in results):
             continue
         shown = {letter: printed(value) for letter, value in values.items()}
-        canonical = re.sub(r"[a-z]", lambda m, shown=shown: shown[m[0]], problem.formula)
+        canonical = canonical_form.format(**shown)
         if accept(canonical):
             return shown, canonical, printed(results[-1])
 

@@ -1,7 +1,5 @@
 """What the evaluation scripts' command lines share: `-i sft`, and a tag that follows from the model evaluated."""
 
-from nanochat.common import UserError
-
 
 def option_value(words: list[str], key: str) -> str | None:
     """The value of `--key=value`, `key=value` or `--key value` on a command line, None if the key is not there."""
@@ -17,10 +15,9 @@ def spell_out(words: list[str], default_source: str) -> list[str]:
     words, spelled = list(words), []
     while words:
         word = words.pop(0)
-        if word == "-i" and not words:
-            raise UserError("-i needs the name of a model, for example -i sft")
-        spelled.append(f"--source={words.pop(0)}" if word == "-i" else word)
+        spelled.append(f"--source={words.pop(0) if words else ''}" if word == "-i" else word)  # no name: parsing names the legal ones
     if option_value(spelled, "tag") is None and not {"-h", "--help"} & set(spelled):
-        source = option_value(spelled, "source") or default_source
+        source = option_value(spelled, "source")
+        source = default_source if source is None else source
         spelled += [f"--source={source}", f"--tag={option_value(spelled, 'model_tag') or source}"]
     return spelled

@@ -2,6 +2,7 @@
 how far apart two tokens are, not on where they stand.
 
     theta_i = base^(-2i/d);  (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), x1 and x2 the halves of a head
+                             = (x1, x2) * (cos, cos) + (x2, x1) * (-sin, sin)
 """
 
 import torch
@@ -22,10 +23,11 @@ class Rotary(nn.Module):
     def _build(self, length: int, device: torch.device) -> None:
         inverse = self.base ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=device) / self.head_dim)
         angle = torch.arange(length, dtype=torch.float32, device=device)[:, None] * inverse  # (length, d/2)
-        self.cos, self.sin = angle.cos(), angle.sin()
+        cos, sin = angle.cos(), angle.sin()
+        self.cos, self.sin = torch.cat([cos, cos], dim=1), torch.cat([-sin, sin], dim=1)  # (length, d)
 
     def forward(self, length: int, positions: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """cos and sin for positions 0 .. length-1, (1, length, 1, d/2), or for `positions` (B, T) below `length`, (B, T, 1, d/2)."""
+        """cos and sin for positions 0 .. length-1, (1, length, 1, d), or for `positions` (B, T) below `length`, (B, T, 1, d)."""
         if length > len(self.cos):
             self._build(max(length, 2 * len(self.cos)), self.cos.device)
         if positions is None:
@@ -37,6 +39,5 @@ class Rotary(nn.Module):
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x (B, T, heads, d) rotated to its positions; cos and sin (B or 1, T, 1, d/2)."""
-    x1, x2 = x.chunk(2, dim=-1)
-    return torch.cat([x1 * cos - x2 * sin, x2 * cos + x1 * sin], dim=-1)
+    """x (B, T, heads, d) rotated to its positions; cos and sin (B or 1, T, 1, d)."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)

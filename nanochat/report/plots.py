@@ -8,7 +8,6 @@ from nanochat.report.collect import DONE, Results, StageResult
 from nanochat.report.tables import arithmetic_columns, operations, operations_title, score
 from nanochat.report.text import exactly, is_number, number
 
-MOST_PANELS = 3
 ARITHMETIC_COLOURS = {"dag": "#56b4e9", "mid": "#0072b2", "sft": "#009e73", "plain": "#d55e00"}  # cool with the DAG, warm without
 
 
@@ -23,20 +22,27 @@ class Curve:
     smooth: bool = False
 
 
+DECISIONS = {"operation_match": "operation", "operand_match": "operands"}
 CURVES = (
     Curve("training loss", {"loss": "loss", "train_loss": "loss"}, exactly(3), smooth=True),
     Curve("bits per byte, held-out", {"val_bpb": "validation"}, exactly(3)),
-    Curve("loss, held-out", {"val_loss": "validation"}, exactly(3)),
+    Curve("loss on unseen answers", {"val_loss": "validation"}, exactly(3)),
     Curve("right on unseen examples (%)", {"answer_match": "answer", "plan_match": "whole plan"}, exactly(1), percent=True),
-    Curve("learning rate", {"lr": "learning rate"}, None),
-    Curve("tokens per second", {"tokens_per_s": "speed"}, number, smooth=True),
+    Curve(
+        "DAG decisions right (%)",
+        DECISIONS | {f"dag/{name}": text for name, text in DECISIONS.items()},
+        exactly(1),
+        percent=True,
+    ),
+    Curve("DAG gate (%)", {"dag/gate_open": "where it prints", "dag/gate_closed": "elsewhere"}, exactly(1), percent=True),
+    Curve("learning rate (share of peak)", {"lr": "learning rate"}, None),
 )
 
 
 def learning(stage: StageResult) -> str | None:
-    """The learning curves of a stage, at most `MOST_PANELS` panels; None if it logged nothing that makes a line."""
+    """The learning curves of a stage, a panel per kind; None if it logged nothing that makes a line."""
     panels = [panel for curve in CURVES if (panel := _panel(curve, stage))]
-    return svg.lines(panels[:MOST_PANELS], f"Learning curves of {stage.label}") if panels else None
+    return svg.lines(panels, f"Learning curves of {stage.label}") if panels else None
 
 
 def _panel(curve: Curve, stage: StageResult) -> svg.Panel | None:

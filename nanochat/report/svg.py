@@ -16,7 +16,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6
 INK, SOFT, GRID, BACKGROUND = "#24292f", "#57606a", "#e3e7ec", "#ffffff"
 FONT = "-apple-system, BlinkMacSystemFont, 'Segoe UI', 'DejaVu Sans', Helvetica, Arial, sans-serif"
 MOST_POINTS = 240  # of a line; more are averaged in buckets, no screen shows them
-WIDTH = 900  # pixels; GitHub's column is about as wide
+WIDTH, PANEL_HEIGHT = 900, 268  # pixels; GitHub's column is about as wide
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,15 @@ class Row:
 
 
 def lines(panels: list[Panel], title: str) -> str:
-    """Panels side by side."""
-    each = WIDTH / max(2, len(panels))
-    width, height = each * len(panels), 268
-    body = [part for i, panel in enumerate(panels) for part in _panel(panel, i * each, each, height)]
-    return _document(width, height, title, body)
+    """Panels side by side, up to three in a row (two where they are four)."""
+    across = 2 if len(panels) in (1, 2, 4) else 3
+    each, down = WIDTH / across, math.ceil(len(panels) / across)
+    body = [_panel(panel, (i % across) * each, each) for i, panel in enumerate(panels)]
+    placed = [f'<g transform="translate(0 {i // across * PANEL_HEIGHT})">\n' + "\n".join(part) + "\n</g>" for i, part in enumerate(body)]
+    return _document(each * min(across, len(panels)), PANEL_HEIGHT * down, title, placed)
 
 
-def _panel(panel: Panel, left: float, width: float, height: float) -> list[str]:
+def _panel(panel: Panel, left: float, width: float, height: float = PANEL_HEIGHT) -> list[str]:
     drawn = [Series(s.name, thin(s.points), s.faint, s.colour) for s in panel.series]
     xs = [x for s in drawn for x, y in s.points if is_number(y)]
     ys = [y for s in drawn for x, y in s.points if is_number(y)]

@@ -29,12 +29,13 @@ FIGURES = {
     "vocab_size": ("vocabulary", count),
     "bytes_per_token": ("bytes per token", exactly(2)),
     "documents": ("documents", number),
+    "text_tokens": ("tokens of text", number),
     "params": ("parameters", number),
     "steps": ("steps", count),
     "tokens": ("training tokens", number),
     "examples": ("training examples", number),
     "train_loss": ("training loss", exactly(3)),
-    "val_loss": ("held-out loss", exactly(3)),
+    "val_loss": ("loss on unseen answers", exactly(3)),
     "train_bpb": ("bits per byte, training text", exactly(3)),
     "val_bpb": ("bits per byte, held-out text", exactly(3)),
     "plan_match": ("whole plan right", percent),
@@ -141,7 +142,9 @@ def models(results: Results) -> str:
     columns = [key for key in MODELS if key != "rl" or any(results.stage(label).state != NOT_RUN for label in ("chat_rl", "chat_eval.rl"))]
     rows = [["bits per byte, held-out text", "", "", *(value(_text_sources(results, key), exactly(3)) for key in columns)]]
     if any("val_loss" in results.stage(TRAINED_BY[key]).metrics for key in columns):
-        rows.append(["loss, held-out", "", "", *(value([(results.stage(TRAINED_BY[key]), "val_loss")], exactly(3)) for key in columns)])
+        rows.append(
+            ["loss on unseen answers", "", "", *(value([(results.stage(TRAINED_BY[key]), "val_loss")], exactly(3)) for key in columns)]
+        )
     core = [value([(results.stage("base_eval"), "core")], exactly(4)) if key == "base" else MISSING for key in columns]
     rows.append(["CORE", "0", "", *core])
     rows += _tasks(results, columns)

@@ -84,8 +84,9 @@ def page(results: Results, pictures: dict[str, str], folder: str, price: float |
 
 MODELS_NOTE = (
     "In brackets the 95 % interval (Wilson); **bold** where guessing lies below it. Lower is better for bits per byte and loss, "
-    "higher for everything else. CORE and ChatCORE are means over tasks of (accuracy − chance) / (1 − chance). MID and SFT measure "
-    "bits per byte on held-out conversations of their own kind, so compare them within a column. “–”: not measured by that stage."
+    "higher for everything else. CORE and ChatCORE are means over tasks of (accuracy − chance) / (1 − chance). The loss on unseen "
+    "answers is in nats per token that the assistant says, each stage on the validation side of its own mixture. "
+    "“–”: not measured by that stage."
 )
 ARITHMETIC_NOTE = (
     "Exact match of the printed number on expressions that no training set contains, in per cent, with the 95 % interval (Wilson). "
@@ -224,7 +225,7 @@ def _data(results: Results) -> str:
 
 
 SOURCE_SETTINGS = ("text", "source", "mixture", "tasks", "styles")
-SOURCE_FIGURES = ("documents", "shards", "conversations", "examples", "tokens", "vocab_size", "bytes_per_token")
+SOURCE_FIGURES = ("documents", "text_tokens", "conversations", "examples", "tokens", "vocab_size", "bytes_per_token")
 
 
 def _data_of(stage: StageResult) -> str:

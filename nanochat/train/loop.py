@@ -1,7 +1,7 @@
 """The one training loop: accumulate, step, log, evaluate, save, stop, go on.
 
     batches   an endless iterator with `tokens_per_step` (of one forward pass over all processes), `epoch`, `progress` and
-              `state_dict` / `load_state_dict`; what it yields only `loss_fn` looks into
+              `state_dict` / `load_state_dict` (of plain values); what it yields only `loss_fn` looks into
     loss_fn   (model, batch) -> (loss, {name: number or tensor to log})
     evaluate  (model) -> {name: number}
 
@@ -182,23 +182,21 @@ class _Fit:
 
     def _resume(self, path) -> None:
         checkpoint.load_weights(self.model, path)
-        state = checkpoint.load_train_state(path)
+        state, rank = checkpoint.load_train_state(path), self.compute.rank
         self.optimizer.load_state_dict(state["optimizer"])
-        self.batches.load_state_dict(state["batches"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.loss_sum, self.loss_weight = state["loss_sum"], state["loss_weight"]
-        if self.compute.rank < len(state["random"]):
-            _set_random_state(state["random"][self.compute.rank], self.compute.device)
+        cursors = state["batches"]
+        if rank < len(cursors) or len(cursors) == 1:  # else: more processes than before, with streams that nobody has read yet
+            self.batches.load_state_dict(cursors[min(rank, len(cursors) - 1)])
+        if rank < len(state["random"]):
+            _set_random_state(state["random"][rank], self.compute.device)
 
     def _save(self, metrics: dict) -> None:
-        """Saves in the first process; a failure there is raised in all of them. Does nothing where it was saved already."""
-        random = _random_state(self.compute.device)
-        everyone = [random]
-        if self.compute.world > 1:
-            everyone = [None] * self.compute.world
-            dist.all_gather_object(everyone, random)
-        state = {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum, "loss_weight": self.loss_weight,
-                 "random": everyone, "batches": self.batches.state_dict()}  # fmt: skip
+        """Saves in the first process; a failure there is raised in all of them."""
+        random, cursors = self._gather(_random_state(self.compute.device)), self._gather(self.batches.state_dict())
+        state = {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum, "loss_weight": self.loss_weight, "random": random,
+                 "batches": cursors[:1] if all(c == cursors[0] for c in cursors) else cursors}  # fmt: skip
 
         def write():
             full = {**state, "optimizer": self.optimizer.state_dict()}
@@ -209,6 +207,14 @@ class _Fit:
         self.stale, self.saved = [], time.monotonic()
         if self.finished():
             self.run.output(path)
+
+    def _gather(self, value) -> list:
+        """The value of every process, by rank."""
+        if self.compute.world == 1:
+            return [value]
+        values = [None] * self.compute.world
+        dist.all_gather_object(values, value)
+        return values
 
     # -- what people see ----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from nanochat.evaluate.arguments import spell_out
 from nanochat.model.gpt import GPT, GPTConfig
 from nanochat.pipeline.stage import read_status
 from nanochat.train import checkpoint
@@ -66,7 +67,8 @@ def test_base_eval_measures_text_samples_and_core(trained, data, base_dir, capsy
     samples = lines(folder / "samples.jsonl")
     assert len(samples) == len(base_eval.PROMPTS) + 4 and all(set(row) == {"prompt", "text"} for row in samples)
     assert [(row["task"], row["n"]) for row in lines(folder / "core.jsonl")] == [("mc", 3), ("s", 3), ("lm", 3)]
-    assert "3 of 4 tasks, missing: gone" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "3 of 4 tasks, missing: gone" in said.err and json.loads(said.out.splitlines()[-1]) == metrics
 
 
 def test_base_eval_without_a_bundle_says_so_in_one_line_and_does_the_rest(trained, data, tmp_path, capsys):
@@ -98,8 +100,9 @@ def test_chat_eval_measures_the_tasks_present_and_names_the_others(trained, data
     rows = lines(folder / "arc_easy.jsonl")
     assert len(rows) == 7 and set(rows[0]) == {"index", "question", "answer", "completion", "right"}
     assert sum(row["right"] for row in rows) / 7 == metrics["accuracy/arc_easy"]
-    err = capsys.readouterr().err
-    assert "not present" in err and "mmlu" in err and "mmlu" in status["headline"]
+    said = capsys.readouterr()
+    assert "not present" in said.err and "mmlu" in said.err and "mmlu" in status["headline"]
+    assert json.loads(said.out.splitlines()[-1]) == metrics
 
 
 def test_chat_eval_is_done_again_when_a_task_appears(trained, data, capsys):
@@ -119,7 +122,8 @@ def test_chat_eval_is_done_again_when_a_task_appears(trained, data, capsys):
         (["-i", "mid", "--tasks=arc_esay"], "did you mean 'arc_easy'"),
         (["-i", "mid", "--tasks=smoltalk"], "not present"),
         (["-i", "mid", "--tasks=mmlu,svamp"], "none of the tasks mmlu, svamp"),
-        (["-i", "mud", "--tasks=arc_easy"], "mid"),
+        (["-i", "mud", "--tasks=arc_easy"], "auto, base, mid, sft"),
+        (["--tasks=arc_easy", "-i"], "auto, base, mid, sft"),
         (["-i", "mid", "--tasks=arc_easy:many"], "name:limit"),
     ],
 )
@@ -132,17 +136,18 @@ def test_chat_eval_refuses_in_one_sentence_what_it_cannot_do(trained, data, caps
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        ([], ["--tag=sft"]),
-        (["-i", "mid"], ["--source=mid", "--tag=mid"]),
-        (["--source", "mid"], ["--source", "mid", "--tag=mid"]),
-        (["-i", "mid", "--model_tag=plain"], ["--source=mid", "--model_tag=plain", "--tag=plain"]),
-        (["-i", "mid", "--model-tag", "plain"], ["--source=mid", "--model-tag", "plain", "--tag=plain"]),
+        ([], ["--source=sft", "--tag=sft"]),
+        (["-i", "mid"], ["--source=mid", "--source=mid", "--tag=mid"]),
+        (["-i"], ["--source=", "--source=", "--tag="]),
+        (["--source", "mid"], ["--source", "mid", "--source=mid", "--tag=mid"]),
+        (["-i", "mid", "--model-tag", "plain"], ["--source=mid", "--model-tag", "plain", "--source=mid", "--tag=plain"]),
         (["-i", "mid", "--tag=mine"], ["--source=mid", "--tag=mine"]),
         (["--tag=mid", "--profile=x"], ["--tag=mid", "--profile=x"]),
+        (["--help"], ["--help"]),
     ],
 )
 def test_the_short_form_and_the_tag_are_spelled_out(argv, expected):
-    assert chat_eval.spell_out(argv) == expected
+    assert spell_out(argv, "sft") == expected
 
 
 @pytest.mark.parametrize(("tag", "source"), [("mid", "mid"), ("base", "base"), ("plain", "sft"), ("sft", "sft")])

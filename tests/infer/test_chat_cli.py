@@ -211,6 +211,7 @@ class Terminal:
         return seen
 
     def type(self, text: str) -> None:
+        time.sleep(0.3)  # a key pressed between the prompt and the first wait for keys would be seen with the next one only
         os.write(self.fd, text.encode())
 
     def exit_code(self) -> int:

@@ -96,7 +96,7 @@ def fill(run: FakeRun) -> None:
     run.stage("base_train", seconds=150.2, config=text, inputs={str(base / "tokenizer"): "t0"},
               outputs={str(checkpoints / "base_train/default/step_000400"): "b0"}, log=losses(400, 7.6, 1.9, 0.02),
               headline="val 0.6132 bits per byte", metrics={"params": 1_830_000, "tokens": 3_276_800, "steps": 400, "train_loss": 1.93,
-              "val_bpb": 0.6132, "tokens_per_s": 12_400, "flops": 3.9e13, "documents": 21_000})  # fmt: skip
+              "val_bpb": 0.6132, "tokens_per_s": 12_400, "flops": 3.9e13, "documents": 21_000, "text_tokens": 2_900_000})  # fmt: skip
     run.stage("base_eval", seconds=14, config=text, metrics={"train_bpb": 0.601, "val_bpb": 0.6128})
     run.lines(
         "base_eval", "samples.jsonl", [{"prompt": "The sun is", "text": " warm and bright."}, {"prompt": "", "text": "Once upon a time."}]
@@ -106,7 +106,10 @@ def fill(run: FakeRun) -> None:
                     "lr": 1e-3 * (1 - s / 3001)} for s in range(0, 3001, 100)],
               metrics={"params": 300_000, "examples": 768_000, "plan_match": 0.981, "answer_match": 0.985})  # fmt: skip
     arithmetic(run, "dag_eval.dag", [1.0, 0.999, 0.997, 0.994, 0.988, 0.979])
-    run.stage("mid_train", seconds=108, log=losses(200, 2.4, 1.1, 0.01),
+    learned = [{"step": s, "time": s / 2, "dag/gate_open": 1 - 0.5 * math.exp(-s / 30), "dag/gate_closed": 0.5 * math.exp(-s / 20),
+                "dag/operation_match": 0.998, "dag/operand_match": 0.99 - 0.2 * math.exp(-s / 15), "val_loss": 1 + math.exp(-s / 50)}
+               for s in range(0, 201, 10)]  # fmt: skip
+    run.stage("mid_train", seconds=108, log=losses(200, 2.4, 1.1, 0.01) + learned,
               outputs={str(checkpoints / "mid_train/default/step_000200"): "m0"},
               metrics={"params": 2_130_000, "steps": 200, "tokens": 1_638_400, "train_loss": 1.12, "val_bpb": 0.4211})  # fmt: skip
     chat(run, "chat_eval.mid", 0.61, 0.58)

@@ -14,7 +14,7 @@ def test_each_model_has_its_figures_in_its_column(whole_run):
     found = cells(tables.models(whole_run.collect()))
     assert found["metric"] == ["chance", "n", "BASE", "MID", "SFT"]
     assert found["bits per byte, held-out text"] == ["", "", "0.613", "0.421", "–"]
-    assert found["loss, held-out"][2:] == ["–", "–", "0.913"]
+    assert found["loss on unseen answers"][2:] == ["–", "–", "0.913"]
     assert found["facts"] == ["25.0 %", "200", "–", "**61.0 % (54.1 – 67.5)**", "**66.0 % (59.2 – 72.2)**"]
     assert found["ChatCORE"][2:] == ["–", "0.5300", "0.5933"]
     assert found["arithmetic, exact match"][1:] == ["3,000", "–", "99.1 % (98.7 – 99.4)", "99.1 % (98.7 – 99.4)"]

@@ -1,0 +1,214 @@
+"""base_train, mid_train and chat_sft at toy size: one after the other, interrupted, and in two processes."""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from nanochat.pipeline import stage as contract
+from nanochat.pipeline.ledger import read_status
+from nanochat.train import checkpoint
+from scripts import base_train, chat_sft, dag_train, mid_train
+
+torch.set_num_threads(1)
+
+PROFILE = """
+stages = ["base_train", "dag_train", "mid_train", "mid_train.plain", "chat_sft"]
+[common]
+text = "*.txt"
+val_files = 1
+device_batch = 4
+log_every = 1
+eval_every = 0
+[base_train]
+depth = 2
+aspect_ratio = 16
+head_dim = 16
+sequence_len = 64
+steps = 12
+total_batch = 512
+eval_tokens = 2000
+sample_tokens = 4
+[dag_train]
+width = 16
+layers = 1
+heads = 2
+operations = 2
+steps = 2
+device_batch = 8
+eval_items = 2
+[mid_train]
+mixture = ["identity_file"]
+arithmetic = 30
+operations = 2
+text_share = 0.3
+steps = 4
+eval_passes = 2
+eval_tokens = 1000
+["mid_train.plain"]
+dag = false
+[chat_sft]
+mixture = ["identity_file"]
+eval_passes = 2
+"""
+SENTENCE = "the baker opened her shop early and put warm bread into the window near a small red door"
+WORDS = SENTENCE.split()
+
+
+@pytest.fixture
+def world(tmp_path, tokenizer, monkeypatch):
+    """A data folder with text and conversations, a tokenizer, and a profile; gives the arguments that name them."""
+    data, draw = tmp_path / "data", random.Random(0)
+    data.mkdir()
+    for i in range(3):
+        paragraphs = [" ".join(draw.choices(WORDS, k=draw.randrange(5, 40))).capitalize() + "." for _ in range(60)]
+        (data / f"{i}.txt").write_text("\n\n".join(paragraphs))
+    turns = [[{"role": "user", "content": f"Say {w}."}, {"role": "assistant", "content": f"{w.capitalize()}!"}] for w in WORDS * 4]
+    (data / "identity_conversations.jsonl").write_text("".join(json.dumps(t) + "\n" for t in turns))
+    (tmp_path / "toy.toml").write_text(PROFILE)
+    return [f"--profile={tmp_path / 'toy.toml'}", f"--data_dir={data}", "--device=cpu"]
+
+
+def status(stage, tag=""):
+    return read_status(stage, tag)
+
+
+def losses(base_dir, stage) -> dict[int, float]:
+    found = [json.loads(line) for line in (base_dir / "stages" / stage / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in found if "loss" in line}
+
+
+def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, base_dir, capfd):
+    assert base_train.main(world) == 0
+    base = status("base_train")["metrics"]
+    assert base["steps"] == 12 and base["tokens"] == 12 * 512 and 0 < base["val_bpb"] < 9 and base["params"] > 0
+    found = losses(base_dir, "base_train")
+    assert found[12] < found[1]
+    assert "Every morning the ..." in capfd.readouterr().err
+    assert base_train.main(world) == 0 and "skipped" in capfd.readouterr().err
+
+    assert mid_train.main([*world, "--tag=plain"]) == 0
+    assert dag_train.main(world) == 0
+    assert mid_train.main(world) == 0
+    with_tower, without = checkpoint.load_model("mid")[0], checkpoint.load_model("mid", "plain")[0]
+    assert with_tower.branch is not None and without.branch is None
+    for tag in ("", "plain"):
+        metrics = status("mid_train", tag)["metrics"]
+        assert metrics["steps"] == 4 and metrics["val_loss"] > 0 and metrics["val_bpb"] > 0
+    assert checkpoint.load_model("mid")[2]["parent"] == "base_train/default/step_000012"
+
+    assert chat_sft.main(world) == 0
+    model, _, meta = checkpoint.load_model("sft")
+    assert model.branch is not None and meta["parent"] == "mid_train/default/step_000004"
+    metrics = status("chat_sft")["metrics"]
+    assert metrics["steps"] >= 3 and metrics["val_loss"] > 0
+    rates = [json.loads(x).get("lr") for x in (base_dir / "stages/chat_sft/metrics.jsonl").read_text().splitlines()]
+    assert max(filter(None, rates)) > 0.5 and [r for r in rates if r][-1] < 0.5  # one epoch: the rate falls towards its end
+
+
+@pytest.mark.parametrize(
+    "module, options, words",
+    [
+        (base_train, ["--total_batch=300"], "use 256 or 512"),
+        (base_train, ["--text=none*.txt"], "none*.txt"),
+        (base_train, ["--depht=3"], "did you mean 'depth'"),
+        (base_train, ["--steps=0", "--tokens_per_param=0"], "--tokens_per_param"),
+        (base_train, ["--aspect_ratio=0"], "aspect_ratio"),
+        (mid_train, [], "python -m scripts.base_train"),
+        (chat_sft, ["--source=base"], "python -m scripts.base_train"),
+        (chat_sft, ["--mixture=identity_fiel"], "identity_file"),
+    ],
+)
+def test_what_cannot_work_is_said_in_a_sentence(world, base_dir, capfd, module, options, words):
+    assert module.main([*world, *options]) != 0
+    said = capfd.readouterr().err
+    assert words in said and "Traceback" not in said
+    assert not (base_dir / "checkpoints").exists()
+
+
+def test_without_a_tokenizer_the_command_that_makes_it_is_named(world, base_dir, capfd):
+    (base_dir / "tokenizer" / "COMPLETE").unlink()
+    for path in (base_dir / "tokenizer").iterdir():
+        path.unlink()
+    assert base_train.main(world) != 0
+    assert "python -m scripts.tok_train" in capfd.readouterr().err
+
+
+def test_mid_train_without_its_tower_names_dag_train(world, capfd):
+    assert base_train.main(world) == 0
+    assert mid_train.main(world) != 0
+    assert "python -m scripts.dag_train" in capfd.readouterr().err
+
+
+def test_a_stop_file_interrupts_a_stage_and_the_same_command_finishes_it_as_if_nothing_had_been(world, base_dir, monkeypatch):
+    assert base_train.main([*world, "--tag=whole"]) == 0
+    from nanochat.pipeline.stage import Run
+
+    asked = []
+    monkeypatch.setattr(Run, "stop_requested", lambda self: asked.append(1) or len(asked) == 6)
+    assert base_train.main(world) == 75
+    assert status("base_train")["state"] == "interrupted"
+    monkeypatch.undo()
+    os.environ["NANOCHAT_BASE_DIR"] = str(base_dir)
+    assert base_train.main(world) == 0
+    assert losses(base_dir, "base_train") == losses(base_dir, "base_train.whole")
+
+
+def launch(world, *options, stage="base_train", processes=1):
+    """A stage as a child process, alone or under torchrun."""
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    command = [sys.executable, *several, "-m", f"scripts.{stage}", *world, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+def test_killed_without_warning_it_goes_on_from_its_newest_checkpoint(world, base_dir):
+    options = ["--steps=150", "--save_every=5", "--sample_tokens=0"]
+    child = launch(world, *options, "--tag=killed")
+    deadline = time.time() + 120
+    while not checkpoint.existing() and time.time() < deadline:
+        time.sleep(0.05)
+    child.kill()
+    child.wait()
+    assert checkpoint.existing() and status("base_train", "killed")["state"] == "running"
+    assert base_train.main([*world, *options, "--tag=killed"]) == 0
+    assert base_train.main([*world, *options, "--tag=whole"]) == 0
+    assert losses(base_dir, "base_train.killed") == losses(base_dir, "base_train.whole")
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does_and_one_can_go_on_where_two_stopped(world, base_dir):
+    options = ["--sample_tokens=0", "--save_every=6"]
+    assert base_train.main([*world, *options, "--tag=alone"]) == 0  # two passes a step
+    child = launch(world, *options, "--tag=two", processes=2)  # one pass a step in each process
+    text, _ = child.communicate(timeout=240)
+    assert child.returncode == 0, text
+    expected = pytest.approx(list(losses(base_dir, "base_train.alone").values()), rel=1e-3)
+    assert list(losses(base_dir, "base_train.two").values()) == expected
+    assert status("base_train", "two")["metrics"]["tokens"] == status("base_train", "alone")["metrics"]["tokens"]
+
+    shutil.rmtree(checkpoint.latest("base_train", "two"))
+    assert checkpoint.latest("base_train", "two").name == "step_000006"
+    assert base_train.main([*world, *options, "--tag=two"]) == 0
+    assert list(losses(base_dir, "base_train.two").values()) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage, options", [("mid_train", ["--tag=plain"]), ("mid_train", []), ("chat_sft", ["--source=base"])])
+def test_conversations_train_in_two_processes_as_in_one(world, base_dir, stage, options):
+    module = {"mid_train": mid_train, "chat_sft": chat_sft}[stage]
+    assert base_train.main(world) == 0 and (options or dag_train.main(world) == 0)
+    child = launch(world, *options, "--device_batch=2", "--lr_scale=0.9", stage=stage, processes=2)
+    text, _ = child.communicate(timeout=240)
+    assert child.returncode == 0, text
+    label = contract.stage_label(stage, "plain" if "--tag=plain" in options else "")
+    two = losses(base_dir, label)
+    assert module.main([*world, *options, "--device_batch=4", "--lr_scale=0.9"]) == 0
+    # Each process takes the mean over its own trained tokens, so the figures are close, not equal.
+    assert list(two.values()) == pytest.approx(list(losses(base_dir, label).values()), rel=0.1)
