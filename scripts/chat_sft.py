@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from nanochat.config import StageConfig, option
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint
-from nanochat.train.chat import ChatOptions, UnseenLoss, conversation_loss, make_loader, task_inputs, training_mixture
+from nanochat.train.chat import ChatOptions, Joined, UnseenLoss, conversation_loss, expressions, make_loader, task_inputs, training_mixture
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings
 
@@ -29,13 +29,14 @@ def inputs(config: Config) -> list[Input]:
 
 def work(config: Config, run: Run) -> str:
     model, tokenizer, source = checkpoint.load_model(config.source, config.model_tag)
-    conversations, length = training_mixture(config), model.config.sequence_len
-    run.say(f"{len(conversations):,} conversations from {', '.join(f'{name} ({n:,})' for name, n in conversations.counts().items())}")
+    conversations, arithmetic, length = training_mixture(config), expressions(config, tokenizer), model.config.sequence_len
+    parts = {**conversations.counts(), "expressions": len(arithmetic)}
+    run.say(f"{sum(parts.values()):,} items: {', '.join(f'{name} {n:,}' for name, n in parts.items())}")
     metrics = fit(
         run,
         config,
         model=model,
-        batches=make_loader(conversations, config, run, tokenizer, length, "fine-tuning"),
+        batches=make_loader(Joined([conversations, arithmetic]), config, run, tokenizer, length, "fine-tuning"),
         loss_fn=conversation_loss,
         evaluate=UnseenLoss(config, run, tokenizer, length),
         meta=checkpoint.describe(model, tokenizer),

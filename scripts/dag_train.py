@@ -50,7 +50,9 @@ def work(config: Config, run: Run) -> str:
         raise UserError(f"--width={config.width} must be a multiple of twice the {config.heads} heads")
     tokenizer = Tokenizer.load()
     torch.manual_seed(derive_seed(config.seed, "tower"))
-    settings = ExpressionSettings(operations=(1, config.operations), max_digits=config.max_digits, mode=config.mode, steps=_plan_steps(config))
+    settings = ExpressionSettings(
+        operations=(1, config.operations), max_digits=config.max_digits, mode=config.mode, steps=_plan_steps(config)
+    )
     tower = TowerConfig(tokenizer.vocab_size, tokenizer.bos_id, config.width, config.layers, config.heads, settings.steps, config.mode)
     model, compute = PredictorOnlyModel(tower, tokenizer), run.compute
     batches = ExpressionBatches(tokenizer, settings, config.device_batch, config.seed, compute.rank, compute.world, compute.device)
@@ -61,7 +63,9 @@ def work(config: Config, run: Run) -> str:
     metrics = fit(run, config, model=model, batches=batches, loss_fn=loss_of, evaluate=lambda m: match(m, unseen), meta=meta)
     examples = config.steps * config.device_batch * compute.world
     run.result(params=params, examples=examples, **metrics)
-    return f"{params / 1e6:.2f} M parameters, {examples:,} unique expressions, {100 * metrics['answer_match']:.1f} % of unseen answers exact"
+    return (
+        f"{params / 1e6:.2f} M parameters, {examples:,} unique expressions, {100 * metrics['answer_match']:.1f} % of unseen answers exact"
+    )
 
 
 def _plan_steps(config: Config) -> int:
@@ -83,7 +87,9 @@ def match(model: PredictorOnlyModel, unseen: dict) -> dict[str, float]:
     answers = plans = n = 0
     device = next(model.parameters()).device
     for batch in unseen.values():
-        idx, *labels, lengths = (torch.from_numpy(x).to(device) for x in (batch.ids, batch.operation, batch.operand1, batch.operand2, batch.length))
+        idx, *labels, lengths = (
+            torch.from_numpy(x).to(device) for x in (batch.ids, batch.operation, batch.operand1, batch.operand2, batch.length)
+        )
         said = [format_value(v) for v in model.answers(idx, lengths)]
         answers += sum(s == expected for s, expected in zip(said, answers_of(batch), strict=True))
         plans += int(whole_plans(model(idx, labels=PlanLabels(*labels), lengths=lengths)).sum())

@@ -17,7 +17,17 @@ from nanochat.data.sources import TextOptions, text_inputs
 from nanochat.evaluate.bpb import bits_per_byte
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint
-from nanochat.train.chat import ChatOptions, Joined, UnseenLoss, conversation_loss, make_loader, mean_length, task_inputs, training_mixture
+from nanochat.train.chat import (
+    ChatOptions,
+    Joined,
+    UnseenLoss,
+    conversation_loss,
+    expressions,
+    make_loader,
+    mean_length,
+    task_inputs,
+    training_mixture,
+)
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings
 from nanochat.train.text import text_shard, validation_text
@@ -28,8 +38,6 @@ class Config(ChatOptions, TrainSettings, TextOptions, StageConfig):
     base_tag: str = option("", "tag of the base_train run to start from")
     dag: bool = option(True, "plug in the tower of dag_train")
     dag_tag: str = option("", "tag of the dag_train run whose tower is plugged in")
-    arithmetic: int = option(20_000, "generated expressions among the conversations", "examples")
-    operations: int = option(6, "most operations in a generated expression", "operations")
     text_share: float = option(0.2, "share of general text among the tokens, below 1")
     train_on: str = option("assistant", "which tokens of a conversation are trained", choices=("assistant", "all"))
     eval_tokens: int = option(2_097_152, "general validation text per evaluation, at most all there is", "tokens")
@@ -67,21 +75,12 @@ def work(config: Config, run: Run) -> str:
 
 def _batches(config: Config, run: Run, tokenizer, length: int) -> ConversationLoader:
     """Conversations, expressions, and so much text that it is `text_share` of the tokens."""
-    conversations, expressions = training_mixture(config), _expressions(config, tokenizer)
-    tokens = sum(len(part) * mean_length(part, tokenizer, length) for part in (conversations, expressions))
+    conversations, arithmetic = training_mixture(config), expressions(config, tokenizer)
+    tokens = sum(len(part) * mean_length(part, tokenizer, length) for part in (conversations, arithmetic))
     text = _text(config, run, tokenizer, tokens * config.text_share / (1 - config.text_share), length)
-    counts = f"{len(conversations):,} conversations, {len(expressions):,} expressions, {len(text):,} texts"
+    counts = f"{len(conversations):,} conversations, {len(arithmetic):,} expressions, {len(text):,} texts"
     run.say(f"{counts}: about {tokens / (1 - config.text_share) / 1e6:.1f} M tokens")
-    return make_loader(Joined([conversations, expressions, text]), config, run, tokenizer, length, "midtraining", config.train_on)
-
-
-def _expressions(config: Config, tokenizer):
-    if config.arithmetic <= 0:
-        return []
-    from nanochat.dag.arithmetic import ArithmeticTexts
-    from nanochat.dag.expressions import ExpressionSettings
-
-    return ArithmeticTexts(tokenizer, ExpressionSettings(operations=(1, config.operations)), config.arithmetic, config.seed)
+    return make_loader(Joined([conversations, arithmetic, text]), config, run, tokenizer, length, "midtraining", config.train_on)
 
 
 def _text(config: Config, run: Run, tokenizer, tokens: float, length: int):

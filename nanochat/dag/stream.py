@@ -13,7 +13,8 @@ AT_ONCE = 8  # batches generated together: the cost of generating is mostly per 
 class ExpressionBatches:
     """Yields (idx (B, T), PlanLabels, lengths (B,)) of unique random expressions, right-padded.
 
-    `epoch` and `progress` stay 0: expressions never end. `tokens_per_step` is the mean number of tokens of one micro step over all processes, padding not counted.
+    `epoch` and `progress` stay 0: expressions never end. `tokens_per_step` is the mean number of tokens of one micro step over all
+    processes, padding not counted.
     """
 
     epoch, progress = 0, 0.0

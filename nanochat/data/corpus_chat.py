@@ -168,8 +168,8 @@ def group(random: Random, side: Callable[[str], bool]) -> Turn:
 # numbers in the question that the answer has nothing to do with: (situation, question, answer, value)
 SITUATIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ("<A> has <n> <c> <things>.", (
-        ("what color are the <things>", "[they are <c>.|the <things> are <c>.]", "c"), ("who has the <things>",
-        "[<A> has them.|<A> has the <things>.]", "A"),
+        ("what color are the <things>", "[they are <c>.|the <things> are <c>.]", "c"),
+        ("who has the <things>", "[<A> has them.|<A> has the <things>.]", "A"),
         ("what does <A> have", "<A> has <c> <things>.", "things"))),
     ("<A> bought <n> <c> <things> [at the market|on <day>|for <k> coins].", (
         ("who bought the <things>", "<A> bought [them|the <things>].", "A"), ("what did <A> buy", "<A> bought <c> <things>.", "things"),
@@ -179,13 +179,13 @@ SITUATIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ("<A> is <n> years old, and <B> is <m> years old. <A> likes <things>.", (
         ("who likes <things>", "<A> likes <things>.", "A"), ("what does <A> like", "<A> likes <things>.", "things"))),
     ("<A> gave <n> <things> to <B> on <day>.", (
-        ("who got the <things>", "<B> got [them|the <things>].", "B"), ("who gave the <things> away", "<A> gave them away.", "A"), (
-        "when did that happen", "it happened on <day>.", "day"))),
+        ("who got the <things>", "<B> got [them|the <things>].", "B"), ("who gave the <things> away", "<A> gave them away.", "A"),
+        ("when did that happen", "it happened on <day>.", "day"))),
     ("<A> walked <n> miles to <L> with <B>.", (
         ("where did they go", "they went to <L>.", "L"), ("who went with <A>", "<B> went with <A>.", "B"))),
     ("on <day>, <A> saw <n> <beasts> and <k> <things>.", (
-        ("when was that", "it was on <day>.", "day"), ("who saw the <beasts>", "<A> saw [them|the <beasts>].", "A"), (
-        "which animals did <A> see", "<A> saw <beasts>.", "beasts"))),
+        ("when was that", "it was on <day>.", "day"), ("who saw the <beasts>", "<A> saw [them|the <beasts>].", "A"),
+        ("which animals did <A> see", "<A> saw <beasts>.", "beasts"))),
     ("the <c> box costs <n> coins and the <c2> box costs <k> coins. <A> takes the <c> box.", (
         ("which box does <A> take", "<A> takes the <c> box.", "c"), ("who takes the <c> box", "<A> takes the <c> box.", "A"))),
 )  # fmt: skip

@@ -27,56 +27,19 @@ TASTES, PROPERTIES = (
 )
 
 # values that could both be right for one subject: a question never offers two of them
-ALIKE: tuple[frozenset[str], ...] = tuple(
-    map(
-        frozenset,
-        (
-            ("grass", "hay", "leaves", "plants", "wet grass"),
-            ("seeds", "corn", "nuts", "berries", "worms"),
-            ("meat", "bones", "mice", "fish"),
-            ("flies", "worms"),
-            ("cheese", "seeds"),
-            ("carrots", "leaves", "grass", "apples", "hay"),
-            ("berries", "strawberries", "honey", "fish"),
-            ("hard", "heavy", "cold", "smooth", "sharp"),
-            ("hot", "warm", "dry"),
-            ("soft", "light", "warm", "smooth"),
-            ("wet", "cold"),
-            ("sand", "dry"),
-            ("a barn", "a stable", "a field", "a hen house"),
-            ("a pond", "the water"),
-            ("a nest", "a hollow tree"),
-            ("a house", "a small hole", "a kennel"),
-            ("a cave", "a burrow", "a small hole", "a hollow tree"),
-            ("near the school", "near the library"),
-            ("goat", "horse"),
-            ("pigeon", "parrot", "canary"),
-            ("it gets wet", "the ground gets wet"),
-            ("it melts", "a snowman melts"),
-            ("flour", "milk"),
-            ("stone", "glass"),
-            ("leather", "wool", "wood"),
-            ("dry", "light"),
-            ("cold", "dry"),
-            ("light", "soft", "dry"),
-            ("iron", "gold"),
-            ("dark", "black"),
-            ("bright", "light"),
-            ("big", "high", "long", "heavy", "strong", "full"),
-            ("small", "short", "low", "slow", "weak", "young", "quiet"),
-            ("hot", "sweet", "dry"),
-            ("late", "old", "slow", "dark"),
-            ("hand", "hands"),
-            ("jumping over fences", "jumping into puddles"),
-            ("mouth", "teeth", "tongue"),
-            ("cross the water", "catch fish"),
-            ("wet", "clean"),
-            ("bad", "sad"),
-            ("seeds", "plants", "nectar"),
-            ("plants", "flies", "worms"),
-        ),
-    )
-)
+_ALIKE = """
+    grass | hay | leaves | plants | wet grass; seeds | corn | nuts | berries | worms; meat | bones | mice | fish; flies | worms;
+    cheese | seeds; carrots | leaves | grass | apples | hay; berries | strawberries | honey | fish;
+    hard | heavy | cold | smooth | sharp; hot | warm | dry; soft | light | warm | smooth; wet | cold;
+    a barn | a stable | a field | a hen house; a pond | the water; a nest | a hollow tree; a house | a small hole | a kennel;
+    a cave | a burrow | a small hole | a hollow tree; near the school | near the library; goat | horse; pigeon | parrot | canary;
+    it melts | a snowman melts; flour | milk; stone | glass; leather | wool | wood; dry | light; cold | dry; light | soft | dry;
+    iron | gold; dark | black; bright | light; big | high | long | heavy | strong | full;
+    small | short | low | slow | weak | young | quiet; hot | sweet | dry; late | old | slow | dark;
+    jumping over fences | jumping into puddles; teeth | tongue; cross the water | catch fish; wet | clean; seeds | plants | nectar;
+    plants | flies | worms
+"""
+ALIKE: tuple[frozenset[str], ...] = tuple(frozenset(value.strip() for value in group.split("|")) for group in _ALIKE.split(";"))
 
 
 @dataclass(frozen=True)

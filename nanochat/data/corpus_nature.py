@@ -14,60 +14,63 @@ def _pairs(table: str) -> list[tuple[str, str]]:
 
 COLOR = Relation(
     "thing color", "color",
-    state="[<S> is <V>|<S> has a <V> color|the color of <S.him> is <V>]", named="[<V> is the color of <S>|<S> is as <V> as can be|<known> "
-    "<S> is <V>]",
+    state="[<S> is <V>|<S> has a <V> color|the color of <S.him> is <V>]",
+    named="[<V> is the color of <S>|<S> is as <V> as can be|<known> <S> is <V>]",
     ask="[what color is <S>|which color does <S> have|what is the color of <S>]", wonder="[what color <S> is|which color <S> has]",
     answer="<S> is <V>", check="is <S> <V>", deny="<S> is not <W>",
 )  # fmt: skip
 FEEL = Relation(
     "feel", "property",
-    state="[<S> is <V>|<S> feels <V>|<S> is always <V>]", named="[if you touch <S>, it feels <V>|<known> <S> is <V>|nobody doubts that <S> "
-        "is <V>]",
+    state="[<S> is <V>|<S> feels <V>|<S> is always <V>]",
+    named="[if you touch <S>, it feels <V>|<known> <S> is <V>|nobody doubts that <S> is <V>]",
     ask="[how does <S> feel|what does <S> feel like|how does it feel to touch <S>]", wonder="[how <S> feels|what <S> feels like]",
     answer="[<S> is <V>|<S> feels <V>]", check="is <S> <V>", deny="<S> is not <W>",
 )  # fmt: skip
 TASTE = Relation(
     "taste", "taste",
-    state="[<S> tastes <V>|<S> is <V>|<S> has a <V> taste]", named="[if you eat <S>, it tastes <V>|<known> <S> tastes <V>]",
+    state="[<S> tastes <V>|<S> is <V>|<S> has a <V> taste]",
+    named="[if you eat <S>, it tastes <V>|<known> <S> tastes <V>]",
     ask="[how does <S> taste|what does <S> taste like|what is the taste of <S>]", wonder="[how <S> tastes|what <S> tastes like]",
     answer="<S> tastes <V>", check="does <S> taste <V>", deny="<S> does not taste <W>",
 )  # fmt: skip
 EATS = Relation(
     "eats", "animal food",
-    state="[<S> eats <V>|<S> likes to eat <V>|<S> lives on <V>|<S> is hungry for <V>]", named="[the food of <S> is <V>|<known> <S> eats "
-    "<V>|you can feed <S> with <V>]",
+    state="[<S> eats <V>|<S> likes to eat <V>|<S> lives on <V>|<S> is hungry for <V>]",
+    named="[the food of <S> is <V>|<known> <S> eats <V>|you can feed <S> with <V>]",
     ask="[what does <S> eat|what does <S> like to eat|what is the food of <S>]", wonder="[what <S> eats|what <S> likes to eat]",
     answer="<S> eats <V>", check="does <S> eat <V>", deny="<S> does not eat <W>",
 )  # fmt: skip
 SAYS = Relation(
     "says", "sound",
-    state="[<S> says <V>|<S> makes the sound <V>]", named="[when you hear <V>, it is <S>|<known> <S> says <V>|<V> is the sound of <S>]",
+    state="[<S> says <V>|<S> makes the sound <V>]",
+    named="[when you hear <V>, it is <S>|<known> <S> says <V>|<V> is the sound of <S>]",
     ask="[what does <S> say|which sound does <S> make|what sound does <S> make]", wonder="[what <S> says|which sound <S> makes]",
     answer="<S> says <V>", check="does <S> say <V>", deny="<S> does not say <W>",
-    back_ask="[which animal says <V>|who says <V>]", back_wonder="[which animal says <V>|who says <V>]", back_answer="<S> says <V>",
-    back_pool="beast",
+    back_ask="[which animal says <V>|who says <V>]", back_wonder="[which animal says <V>|who says <V>]",
+    back_answer="<S> says <V>", back_pool="beast",
 )  # fmt: skip
 LIVES = Relation(
     "lives", "animal home",
-    state="[<S> lives in <V>|the home of <S.him> is <V>|<S> sleeps in <V>|<S> feels safe in <V>]", named="[in <V> you may find <S>|<known> "
-    "<S> lives in <V>]",
+    state="[<S> lives in <V>|the home of <S.him> is <V>|<S> sleeps in <V>|<S> feels safe in <V>]",
+    named="[in <V> you may find <S>|<known> <S> lives in <V>]",
     ask="[where does <S> live|what is the home of <S>|where is the home of <S>]", wonder="[where <S> lives|what the home of <S> is]",
     answer="[<S> lives in <V>|the home of <S.him> is <V>]", check="does <S> live in <V>", deny="<S> does not live in <W>",
 )  # fmt: skip
 BABY = Relation(
     "baby", "young animal",
-    state="[the child of <S.him> is called a <V>|the young one of <S.him> is a <V>]", named="[a <V> is the child of <S>|a <V> grows up to "
-    "be <S>|<known> a <V> becomes <S>]",
+    state="[the child of <S.him> is called a <V>|the young one of <S.him> is a <V>]",
+    named="[a <V> is the child of <S>|a <V> grows up to be <S>|<known> a <V> becomes <S>]",
     ask="[what is the child of <S> called|what do you call the child of <S>|what is a young one of <S> called]",
     wonder="[what the child of <S> is called|what you call the child of <S>]",
-    answer="[the child of <S> is called a <V>|a <V> is the child of <S>]", check="is the child of <S> called a <V>", deny="the child of "
-    "<S> is not called a <W>",
+    answer="[the child of <S> is called a <V>|a <V> is the child of <S>]", check="is the child of <S> called a <V>",
+    deny="the child of <S> is not called a <W>",
     back_ask="[what does a <V> grow up to be|what will a <V> become]", back_wonder="[what a <V> will become|what a <V> grows up to be]",
     back_answer="[a <V> grows up to be <S>|a <V> becomes <S>]", back_pool="beast",
 )  # fmt: skip
 GIVES = Relation(
     "gives", "gift",
-    state="[<S> gives us <V>|we get <V> from <S.him>]", named="[<V> comes from <S>|<known> <S> gives us <V>]",
+    state="[<S> gives us <V>|we get <V> from <S.him>]",
+    named="[<V> comes from <S>|<known> <S> gives us <V>]",
     ask="[what does <S> give us|what do we get from <S>]", wonder="[what <S> gives us|what we get from <S>]",
     answer="[<S> gives us <V>|we get <V> from <S>]", check="does <S> give us <V>", deny="<S> does not give us <W>",
     back_ask="[which animal gives us <V>|where does <V> come from]", back_wonder="[which animal gives us <V>|where <V> comes from]",
@@ -77,42 +80,45 @@ NEXT_DAY = Relation(
     "next day", "day",
     state="[the day after <S> is <V>|<V> comes after <S>|<S> comes before <V>|after <S> comes <V>|if today is <S>, tomorrow is <V>]",
     ask="[which day comes after <S>|what is the day after <S>|what day follows <S>|if today is <S>, what day is tomorrow]",
-    wonder="[which day comes after <S>|what the day after <S> is]", answer="[the day after <S> is <V>|<V> comes after <S>|after <S> comes "
-    "<V>]",
-    check="does <V> come after <S>", deny="<W> does not come after <S>",
+    wonder="[which day comes after <S>|what the day after <S> is]",
+    answer="[the day after <S> is <V>|<V> comes after <S>|after <S> comes <V>]", check="does <V> come after <S>",
+    deny="<W> does not come after <S>",
     back_ask="[which day comes before <V>|what is the day before <V>|if today is <V>, what day was yesterday]",
-    back_wonder="[which day comes before <V>|what the day before <V> is]", back_answer="[the day before <V> is <S>|<S> comes before <V>]",
-    back_pool="day",
+    back_wonder="[which day comes before <V>|what the day before <V> is]",
+    back_answer="[the day before <V> is <S>|<S> comes before <V>]", back_pool="day",
 )  # fmt: skip
 NEXT_SEASON = Relation(
     "next season", "season",
     state="[after <S> comes <V>|<V> comes after <S>|<S> comes before <V>|when <S> is over, <V> begins]",
-    ask="[which season comes after <S>|what comes after <S>|what season follows <S>]", wonder="[which season comes after <S>|what comes "
-    "after <S>]",
+    ask="[which season comes after <S>|what comes after <S>|what season follows <S>]",
+    wonder="[which season comes after <S>|what comes after <S>]",
     answer="[after <S> comes <V>|<V> comes after <S>]", check="does <V> come after <S>", deny="<W> does not come after <S>",
     back_ask="[which season comes before <V>|what comes before <V>]", back_wonder="[which season comes before <V>|what comes before <V>]",
     back_answer="[<S> comes before <V>|before <V> comes <S>]", back_pool="season",
 )  # fmt: skip
 WEATHER = Relation(
     "weather", "weather",
-    state="[in <S> <V>|when it is <S>, <V>|<S> is the time when <V>]", named="<known> in <S> <V>",
-    ask="[what happens in <S>|what is it like in <S>]", wonder="[what happens in <S>|what it is like in <S>]", answer="in <S> <V>",
-    back_ask="[when can we say that <V>|which season is it when <V>]", back_wonder="which season it is when <V>", back_answer="in <S> <V>",
-    back_pool="season",
+    state="[in <S> <V>|when it is <S>, <V>|<S> is the time when <V>]",
+    named="<known> in <S> <V>",
+    ask="[what happens in <S>|what is it like in <S>]", wonder="[what happens in <S>|what it is like in <S>]",
+    answer="in <S> <V>",
+    back_ask="[when can we say that <V>|which season is it when <V>]", back_wonder="which season it is when <V>",
+    back_answer="in <S> <V>", back_pool="season",
 )  # fmt: skip
 COUNT = Relation(
     "count", "number",
-    state="[<S> has <V>|<S> always has <V>|<S> has exactly <V>]", named="[<known> <S> has <V>|count them: <S> has <V>]",
-    ask="[how many <unit> does <S> have|do you know how many <unit> <S> has]", wonder="how many <unit> <S> has", answer="<S> has <V>",
-    check="does <S> have <V>", deny="<S> does not have <W>",
+    state="[<S> has <V>|<S> always has <V>|<S> has exactly <V>]",
+    named="[<known> <S> has <V>|count them: <S> has <V>]",
+    ask="[how many <unit> does <S> have|do you know how many <unit> <S> has]", wonder="how many <unit> <S> has",
+    answer="<S> has <V>", check="does <S> have <V>", deny="<S> does not have <W>",
 )  # fmt: skip
 OPPOSITE = Relation(
     "opposite", "adjective",
     state="[the opposite of <S> is <V>|<S> is the opposite of <V>|if something is not <S>, it may be <V>|<S> and <V> are opposites]",
-    ask="[what is the opposite of <S>|which word is the opposite of <S>]", wonder="[what the opposite of <S> is|which word is the opposite "
-    "of <S>]",
-    answer="[the opposite of <S> is <V>|<V> is the opposite of <S>]", check="is <V> the opposite of <S>", deny="<W> is not the opposite of "
-    "<S>",
+    ask="[what is the opposite of <S>|which word is the opposite of <S>]",
+    wonder="[what the opposite of <S> is|which word is the opposite of <S>]",
+    answer="[the opposite of <S> is <V>|<V> is the opposite of <S>]", check="is <V> the opposite of <S>",
+    deny="<W> is not the opposite of <S>",
 )  # fmt: skip
 USE = Relation(
     "use", "purpose",
@@ -120,39 +126,41 @@ USE = Relation(
     named="[to <V> you need <S>|<known> you need <S> to <V>|if you want to <V>, take <S>]",
     ask="[what do you use <S> for|what can you do with <S>|what is <S> for]", wonder="[what you use <S> for|what <S> is for]",
     answer="[you use <S> to <V>|with <S> you can <V>]", check="do you use <S> to <V>", deny="you do not use <S> to <W>",
-    back_ask="[what do you need to <V>|what helps you to <V>|what can I use to <V>]", back_wonder="[what you need to <V>|what I can use to "
-    "<V>]",
+    back_ask="[what do you need to <V>|what helps you to <V>|what can I use to <V>]",
+    back_wonder="[what you need to <V>|what I can use to <V>]",
     back_answer="[you need <S> to <V>|<S> helps you to <V>]", back_pool="tool",
 )  # fmt: skip
 MADE_OF = Relation(
     "made of", "material",
-    state="[<S> is made of <V>|people make <S.him> of <V>|you need <V> to make <S.him>]", named="[<V> is what <S> is made of|<known> <S> "
-    "is made of <V>]",
-    ask="[what is <S> made of|what do you need to make <S>]", wonder="what <S> is made of", answer="<S> is made of <V>",
-    check="is <S> made of <V>", deny="<S> is not made of <W>",
+    state="[<S> is made of <V>|people make <S.him> of <V>|you need <V> to make <S.him>]",
+    named="[<V> is what <S> is made of|<known> <S> is made of <V>]",
+    ask="[what is <S> made of|what do you need to make <S>]", wonder="what <S> is made of",
+    answer="<S> is made of <V>", check="is <S> made of <V>", deny="<S> is not made of <W>",
 )  # fmt: skip
 SENSE = Relation(
     "sense", "body",
-    state="[we <S> with our <V>|people <S> with their <V>|you use your <V> to <S>]", named="[without our <V> we could not <S>|<known> we "
-    "<S> with our <V>]",
-    ask="[what do we <S> with|which part of the body do we use to <S>|what do you use to <S>]", wonder="[what we <S> with|which part of "
-    "the body we use to <S>]",
+    state="[we <S> with our <V>|people <S> with their <V>|you use your <V> to <S>]",
+    named="[without our <V> we could not <S>|<known> we <S> with our <V>]",
+    ask="[what do we <S> with|which part of the body do we use to <S>|what do you use to <S>]",
+    wonder="[what we <S> with|which part of the body we use to <S>]",
     answer="we <S> with our <V>", check="do we <S> with our <V>", deny="we do not <S> with our <W>",
 )  # fmt: skip
 TASK = Relation(
     "task", "task",
-    state="[<S> <V>|the work of <S.him> is hard: <S> <V>|every day <S> <V>|<S> often <V>]", named="[<known> <S> <V>|in every village <S> "
-    "<V>]",
-    ask="[what does <S> do|what is the work of <S>]", wonder="[what <S> does|what the work of <S> is]", answer="<S> <V>",
-    back_ask="[who <V>|which person <V>]", back_wonder="[who <V>|which person <V>]", back_answer="<S> <V>", back_pool="worker",
+    state="[<S> <V>|the work of <S.him> is hard: <S> <V>|every day <S> <V>|<S> often <V>]",
+    named="[<known> <S> <V>|in every village <S> <V>]",
+    ask="[what does <S> do|what is the work of <S>]", wonder="[what <S> does|what the work of <S> is]",
+    answer="<S> <V>",
+    back_ask="[who <V>|which person <V>]", back_wonder="[who <V>|which person <V>]",
+    back_answer="<S> <V>", back_pool="worker",
 )  # fmt: skip
 MIX = Relation(
     "mix", "color",
-    state="[if you mix <S>, you get <V>|<S> together make <V>|a painter mixes <S> and gets <V>]", named="[to get <V>, mix <S>|<known> <S> "
-        "make <V>]",
+    state="[if you mix <S>, you get <V>|<S> together make <V>|a painter mixes <S> and gets <V>]",
+    named="[to get <V>, mix <S>|<known> <S> make <V>]",
     ask="[what color do you get if you mix <S>|which color do <S> make|what do you get from <S>]",
-    wonder="[what color you get if you mix <S>|which color <S> make]", answer="[if you mix <S>, you get <V>|<S> together make <V>]",
-    check="do <S> make <V>", deny="<S> do not make <W>",
+    wonder="[what color you get if you mix <S>|which color <S> make]",
+    answer="[if you mix <S>, you get <V>|<S> together make <V>]", check="do <S> make <V>", deny="<S> do not make <W>",
     back_ask="[how do you get <V>|which colors make <V>|how can I make <V> paint]", back_wonder="[how you get <V>|which colors make <V>]",
     back_answer="[mix <S> and you get <V>|<S> together make <V>]", back_pool="two colors",
 )  # fmt: skip

@@ -183,10 +183,10 @@ PROBLEMS: tuple[Problem, ...] = (
 )
 
 DISTRACTIONS = (  # (sentence, a word that must not stand in the problem)
-    ("<D> is {x} years old.", "years"), ("the road to <L> is {x} miles long.", "miles"), ("<D> has a book with {x} pages.", "pages"), (
-    "there are {x} ducks on the lake.", "ducks"),
-    ("<D> has {x} sheep.", "sheep"), ("the house of <D> has {x} windows.", "windows"), ("{x} people live near <L>.", "people"), (
-    "<D> waited for {x} days.", "days"),
+    ("<D> is {x} years old.", "years"), ("the road to <L> is {x} miles long.", "miles"), ("<D> has a book with {x} pages.", "pages"),
+    ("there are {x} ducks on the lake.", "ducks"),
+    ("<D> has {x} sheep.", "sheep"), ("the house of <D> has {x} windows.", "windows"), ("{x} people live near <L>.", "people"),
+    ("<D> waited for {x} days.", "days"),
 )  # fmt: skip
 
 _NUMBER = re.compile(r"\{(\w)([~$]?)\}")

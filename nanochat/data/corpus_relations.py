@@ -68,8 +68,7 @@ JOB = Relation(
     named="[the <V> of <village> is <S>|the name of the village <V> is <S>|<known> <S> is the <V> of the village]",
     ask="[what is <S's> job|what does <S> do for work|what work does <S> do]",
     wonder="[what <S's> job is|what <S> does for work|what work <S> does]",
-    answer="[<S> is a <V>|<S> works as a <V>]",
-    check="is <S> a <V>", deny="[<S> is not a <W>|<S> does not work as a <W>]",
+    answer="[<S> is a <V>|<S> works as a <V>]", check="is <S> a <V>", deny="[<S> is not a <W>|<S> does not work as a <W>]",
     back_ask="[who is the <V>[ of <village>| in the village|]|what is the name of the <V>|who works as a <V>]",
     back_wonder="[who the <V> is|who works as a <V>|what the <V> is called]",
     back_answer="[<S> is the <V>[ of <village>|]|the <V> is <S>]", back_pool="person",
@@ -85,12 +84,12 @@ WORK = Relation(
 )  # fmt: skip
 SCHOOL = Relation(
     "school", "place",
-    state="[<S> goes to <V> every morning|<S> learns at <V>|<S> is a pupil at <V>]", named="[one of the pupils at <V> is <S>|<known> <S> "
-    "is a pupil at <V>]",
-    ask="[where does <S> go every morning|where does <S> learn|where can I find <S.him> in the morning]", wonder="[where <S> learns|where "
-    "<S> goes every morning]",
-    answer="[<S> goes to <V> every morning|<S> learns at <V>]", check="does <S> go to <V> every morning", deny="<S> does not go to <W> "
-    "every morning",
+    state="[<S> goes to <V> every morning|<S> learns at <V>|<S> is a pupil at <V>]",
+    named="[one of the pupils at <V> is <S>|<known> <S> is a pupil at <V>]",
+    ask="[where does <S> go every morning|where does <S> learn|where can I find <S.him> in the morning]",
+    wonder="[where <S> learns|where <S> goes every morning]",
+    answer="[<S> goes to <V> every morning|<S> learns at <V>]", check="does <S> go to <V> every morning",
+    deny="<S> does not go to <W> every morning",
 )  # fmt: skip
 NEAR = Relation(
     "near", "nearness",
@@ -107,10 +106,10 @@ FAVORITE_COLOR = Relation(
     named="[<V> is the favorite color of <S>|the color that <S> likes best is <V>|<known> <S> loves the color <V>]",
     ask="[what is <S's> favorite color|which color does <S> like best|what color does <S> like most]",
     wonder="[what <S's> favorite color is|which color <S> likes best]",
-    answer="[<S's> favorite color is <V>|<S> likes the color <V> best]", check="is <S's> favorite color <V>", deny="<S's> favorite color "
-    "is not <W>",
-    back_ask="[who likes the color <V> best|whose favorite color is <V>]", back_wonder="[who likes the color <V> best|whose favorite color "
-    "is <V>]",
+    answer="[<S's> favorite color is <V>|<S> likes the color <V> best]", check="is <S's> favorite color <V>",
+    deny="<S's> favorite color is not <W>",
+    back_ask="[who likes the color <V> best|whose favorite color is <V>]",
+    back_wonder="[who likes the color <V> best|whose favorite color is <V>]",
     back_answer="[<S> likes the color <V> best|<V> is the favorite color of <S>]", back_pool="person",
 )  # fmt: skip
 FAVORITE_FOOD = Relation(
@@ -121,8 +120,8 @@ FAVORITE_FOOD = Relation(
     wonder="[what <S's> favorite food is|what <S> likes to eat|which food <S> likes best]",
     answer="[<S's> favorite food is <V>|<S> likes to eat <V>]", check="[does <S> like to eat <V>|is <S's> favorite food <V>]",
     deny="<S's> favorite food is not <W>",
-    back_ask="[who likes to eat <V>|whose favorite food is <V>|who loves <V>]", back_wonder="[who likes to eat <V>|whose favorite food is "
-    "<V>]",
+    back_ask="[who likes to eat <V>|whose favorite food is <V>|who loves <V>]",
+    back_wonder="[who likes to eat <V>|whose favorite food is <V>]",
     back_answer="[<S> likes to eat <V>|<S> loves <V>|the favorite food of <S> is <V>]", back_pool="person",
 )  # fmt: skip
 HOBBY = Relation(
@@ -151,10 +150,8 @@ FRIEND = Relation(
     "friend", "person",
     state="[<S's> best friend is <V>|<S> often visits <his> friend <V>|<S> shares everything with <V>]",
     named="[<V> is the best friend of <S>|<S> and <V> are good friends|<V> and <S> often talk for hours|<known> <S> and <V> are friends]",
-    ask="[who is <S's> best friend|which friend does <S> like most]",
-    wonder="[who <S's> best friend is|which friend <S> likes most]",
-    answer="<S's> best friend is <V>", check="is <V> <S's> best friend",
-    deny="<S's> best friend is not <W>",
+    ask="[who is <S's> best friend|which friend does <S> like most]", wonder="[who <S's> best friend is|which friend <S> likes most]",
+    answer="<S's> best friend is <V>", check="is <V> <S's> best friend", deny="<S's> best friend is not <W>",
 )  # fmt: skip
 
 KIND = Relation(
@@ -219,10 +216,10 @@ DOOR = Relation(
     named="[the <V> door is the door of <S>|somebody painted the door of <S> <V>|<known> <S> has a <V> door]",
     ask="[what color is the door of <S>|which color does the door of <S> have]",
     wonder="[what color the door of <S> is|which color the door of <S> has]",
-    answer="[the door of <S> is <V>|<S> has a <V> door]", check="[is the door of <S> <V>|does <S> have a <V> door]", deny="the door of <S> "
-    "is not <W>",
-    back_ask="[which house has a <V> door|what is behind the <V> door]", back_wonder="[which house has a <V> door|what is behind the <V> "
-    "door]",
+    answer="[the door of <S> is <V>|<S> has a <V> door]", check="[is the door of <S> <V>|does <S> have a <V> door]",
+    deny="the door of <S> is not <W>",
+    back_ask="[which house has a <V> door|what is behind the <V> door]",
+    back_wonder="[which house has a <V> door|what is behind the <V> door]",
     back_answer="[<S> has a <V> door|behind the <V> door is <S>]", back_pool="place",
 )  # fmt: skip
 THERE = Relation(
@@ -234,8 +231,8 @@ THERE = Relation(
     wonder="[what you can find <at> <S>|what is <at> <S>|what people find <at> <S>]",
     answer="[<at> <S> you find <V>|you can find <V> <at> <S>]", check="[can you find <V> <at> <S>|do you find <V> <at> <S>]",
     deny="you do not find <W> <at> <S>",
-    back_ask="[where can I find <V>|where do you find <V>|which place has <V>]", back_wonder="[where you find <V>|where I can find "
-    "<V>|which place has <V>]",
+    back_ask="[where can I find <V>|where do you find <V>|which place has <V>]",
+    back_wonder="[where you find <V>|where I can find <V>|which place has <V>]",
     back_answer="[you find <V> <at> <S>|you can find <V> <at> <S>]", back_pool="place",
 )  # fmt: skip
 

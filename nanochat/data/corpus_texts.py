@@ -80,21 +80,7 @@ PLACE_OPENINGS = (
 )  # fmt: skip
 KNOWN = ("Everyone knows", "It is well known", "As you know", "It is true", "People say")  # links themselves
 NAMES = frozenset([p.name for p in PEOPLE] + [a.name for a in ANIMALS] + list(DAYS) + [VILLAGE, ASSISTANT])
-LINKS = (
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "also, ",
-    "besides, ",
-    "and ",
-    "one more thing: ",
-    "you should know that ",
-    "I can also tell you that ",
-    "of course, ",
-)
+LINK = "[||||||also, |besides, |and |one more thing: |you should know that |I can also tell you that |of course, ]"
 
 
 def _told(random: Random, facts: list[Fact]) -> list[str]:
@@ -107,7 +93,7 @@ def _told(random: Random, facts: list[Fact]) -> list[str]:
         else:
             pronoun = fact.subject == before and random() < 0.6
             said = state(random, fact, pronoun)
-            sentences.append(_linked(choose(random, LINKS), said) if sentences else said)
+            sentences.append(_linked(fill(LINK, random, {}), said) if sentences else said)
         named = pronoun or fact.subject.lower() in sentences[-1].lower()  # "ducks" is not "a duck", which "it" may stand for
         before = fact.subject if named else ""
     return sentences

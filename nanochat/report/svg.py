@@ -82,9 +82,10 @@ def _panel(panel: Panel, left: float, width: float, height: float = PANEL_HEIGHT
     if not ys:
         return out + [_text(left + width / 2, height / 2, "no finite values", anchor="middle", colour=SOFT)]
     y_ticks = ticks(*(panel.bounds or _padded(ys)))
-    x_ticks = ticks(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1)
+    first, last = min(0, *xs), max(xs)  # steps: from 0, so that panels beside each other show the same run
+    x_ticks = ticks(first, last if last > first else first + 1)
     top, right = 58 if len(named) > 1 else 44, left + width - (58 if panel.format else 24)
-    axes = _Axes(left + 56, top, right, height - 44, (min(xs), max(x_ticks[-1], max(xs))), (y_ticks[0], y_ticks[-1]))
+    axes = _Axes(left + 56, top, right, height - 44, (first, x_ticks[-1]), (y_ticks[0], y_ticks[-1]))
     out += axes.grid(x_ticks, y_ticks, panel.x_label)
     palette = {s.name: s.colour or COLOURS[i % len(COLOURS)] for i, s in enumerate(named)}
     if len(named) > 1:

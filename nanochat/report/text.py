@@ -5,7 +5,7 @@ import re
 
 MISSING = "–"  # a stage ran but did not measure this
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]|#~$])")
+MARKDOWN_SPECIAL = re.compile(r"([\\`*{}\[\]|#~$]|(?<!\w)_|_(?!\w))")  # an underscore within a word means nothing
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # neither legal in XML nor visible in Markdown
 SUFFIXES = ((1, ""), (1e3, " k"), (1e6, " M"), (1e9, " B"), (1e12, " T"))
 

@@ -123,7 +123,9 @@ def _trained(results: Results) -> str:
     if not is_number(base.get("params")):
         return f"The stages so far took {duration(total)}."
     tokens = f" on {number(base['tokens'])} tokens of text" if is_number(base.get("tokens")) else ""
-    model = f"A language model with **{number(base['params'])} parameters**, pretrained{tokens}"
+    tower = results.stage("dag_train").metrics.get("params")
+    beside = f" and a DAG tower of {number(tower)} beside it" if is_number(tower) else ""
+    model = f"A language model with **{number(base['params'])} parameters**, pretrained{tokens}{beside}"
     return f"{model}; everything in this report took {duration(total)} {_on(results)}."
 
 
@@ -191,8 +193,9 @@ def chat_command(results: Results) -> str:
     source = next((source for label, source in CHAT_SOURCES.items() if results.stage(label).state == DONE), "")
     if not source:
         return ""
-    own = results.base != Path.home() / ".cache" / "nanochat"
-    return (f"NANOCHAT_BASE_DIR={shlex.quote(_home(results.base))} " if own else "") + f"python -m scripts.chat_cli -i {source}"
+    base = _home(results.base)
+    quoted = "~/" + shlex.quote(base[2:]) if base.startswith("~/") else shlex.quote(base)  # a quoted ~ would stay a ~
+    return (f"NANOCHAT_BASE_DIR={quoted} " if base != "~/.cache/nanochat" else "") + f"python -m scripts.chat_cli -i {source}"
 
 
 def _home(path: Path) -> str:
@@ -224,13 +227,14 @@ def _data(results: Results) -> str:
     return table(["stage", "trained on"], rows)
 
 
-SOURCE_SETTINGS = ("text", "source", "mixture", "tasks", "styles")
+# what a stage trains on: its settings and what to call them, then its figures
+SOURCE_SETTINGS = {"text": "text", "mixture": "tasks", "arithmetic": "generated expressions", "operations": "operations up to"}
 SOURCE_FIGURES = ("documents", "text_tokens", "conversations", "examples", "tokens", "vocab_size", "bytes_per_token")
 
 
 def _data_of(stage: StageResult) -> str:
-    chosen = {key: stage.config.get(key) for key in SOURCE_SETTINGS}
-    said = [f"{key} {code(shorten(_listed(v), 200))}" for key, v in chosen.items() if v not in (None, "", [])]
+    chosen = {words: stage.config.get(key) for key, words in SOURCE_SETTINGS.items()}
+    said = [f"{words} {code(shorten(_listed(v), 200))}" for words, v in chosen.items() if v not in (None, "", [])]
     known = [(tables.FIGURES.get(name, (name, number)), stage.metrics.get(name)) for name in SOURCE_FIGURES]
     counted = [f"{plain(label)} {plain(form(v))}" for (label, form), v in known if v is not None]
     return " · ".join(said + counted) or "nothing written down"
@@ -255,8 +259,14 @@ def _wrong(stage: StageResult, title: str, each: int) -> str:
     for row in stage.lines("wrong.jsonl"):
         by_cell.setdefault(str(row.get("cell")), []).append(row)
     shown = [row for rows in by_cell.values() for row in rows[:each]]
-    lines = [f"{_cut(row.get('question', ''))} = {_cut(row.get('answer', ''))}, not {_cut(row.get('said', ''))}" for row in shown]
-    return details(f"Wrong answers: {plain(title)}", fenced("\n".join(_wrapped(line) for line in lines))) if lines else ""
+    rows = [[shorten(row.get(name, ""), limit) for name, limit in (("question", 64), ("answer", 20), ("said", 40))] for row in shown]
+    return details(f"Wrong answers: {plain(title)}", fenced(_aligned([["question", "expected", "answered"], *rows]))) if rows else ""
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    """Rows of words as columns of equal width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("   ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def _answers(results: Results, each: int) -> str:

@@ -28,6 +28,8 @@ class ChatOptions:
         ["embedded_chat", "facts", "identity", "word_problems"],
         "tasks to train on, each `name`, `name:limit`, `name*repeat` or `name:limit*repeat`",
     )
+    arithmetic: int = option(20_000, "generated expressions among the conversations", "examples")
+    operations: int = option(6, "most operations in a generated expression", "operations")
     eval_passes: int = option(16, "batches of unseen conversations per evaluation and process; 0 measures no val_loss")
 
 
@@ -39,6 +41,16 @@ def task_inputs(config) -> list[Input]:
 def training_mixture(config) -> Mixture:
     """The conversations to train on."""
     return Mixture(config.mixture, common.data_dir(config.data_dir), "train", config.seed)
+
+
+def expressions(config, tokenizer) -> Sequence:
+    """Generated arithmetic with its plans, from the side of the split that may be trained on; other ones for each stage's seed."""
+    if config.arithmetic <= 0:
+        return []
+    from nanochat.dag.arithmetic import ArithmeticTexts
+    from nanochat.dag.expressions import ExpressionSettings
+
+    return ArithmeticTexts(tokenizer, ExpressionSettings(operations=(1, config.operations)), config.arithmetic, config.seed)
 
 
 def unseen_mixture(config) -> Mixture | None:

@@ -59,7 +59,7 @@ def test_what_went_wrong_stands_at_the_top(run, tmp_path):
     text = report(run, tmp_path, planned=["tok_train", "base_train", "dag_train", "mid_train"])
     warning = text.partition("> [!WARNING]\n")[2].partition("\n\n")[0]
     assert warning.split("\n") == [
-        "> - `base_train` **failed**: loss is NaN at step 3; lower --matrix\\_lr",
+        "> - `base_train` **failed**: loss is NaN at step 3; lower --matrix_lr",
         "> - `dag_train` **interrupted**: saved at step 8",
         "> - not run: `mid_train`",
     ]
@@ -91,7 +91,8 @@ def test_samples_and_answers_are_shown_and_cannot_leave_their_block(run, tmp_pat
 
 def test_wrong_arithmetic_is_shown_beside_the_right_result(whole_run, tmp_path):
     text = section(report(whole_run, tmp_path), "## Arithmetic")
-    assert "<summary>Wrong answers: SFT with DAG</summary>" in text and "((7+8)*3)-2 = 43, not 42" in text
+    assert "<summary>Wrong answers: SFT with DAG</summary>" in text
+    assert "question      expected   answered\n((7+8)*3)-2   43         42\n" in text
 
 
 def test_answers_shown_are_those_of_the_furthest_model(whole_run, tmp_path):
@@ -108,6 +109,9 @@ def test_the_command_to_chat_names_the_furthest_model_and_the_base_directory(who
     whole_run.base.rename(tmp_path / "home" / ".cache" / "nanochat")
     text = report(whole_run, tmp_path)
     assert "\npython -m scripts.chat_cli -i mid\n" in text and "base directory `~/.cache/nanochat`" in text
+    monkeypatch.setenv("NANOCHAT_BASE_DIR", str(tmp_path / "home" / "my run"))
+    (tmp_path / "home" / ".cache" / "nanochat").rename(tmp_path / "home" / "my run")
+    assert "\nNANOCHAT_BASE_DIR=~/'my run' python -m scripts.chat_cli -i mid\n" in report(whole_run, tmp_path)
 
 
 def test_where_it_ran_comes_from_the_ledger(run, tmp_path):

@@ -21,13 +21,13 @@ def test_evaluation_split_has_items_and_judges_its_own_answers_right(task):
 
 
 def test_facts_have_four_letters_and_chance_a_quarter():
-    facts = load_task("facts", None, "val")
+    facts = load_task("facts", None, "test")
     assert facts.kind == "categorical" and facts.chance == 0.25
     assert all(facts[i]["letters"] == list("ABCD") and facts[i]["messages"][-1]["content"] in "ABCD" for i in range(50))
 
 
 def test_word_problems_carry_plans_and_are_judged_by_value():
-    problems = load_task("word_problems", None, "val")
+    problems = load_task("word_problems", None, "test")
     item = problems[0]
     answer = item["messages"][-1]["content"]
     assert item["messages"][-1]["plan"]
@@ -35,5 +35,5 @@ def test_word_problems_carry_plans_and_are_judged_by_value():
 
 
 def test_a_mixture_of_them_needs_no_files():
-    mixture = Mixture(["identity:100", "facts:100", "word_problems:100", "embedded_chat:100*2"], None, "val", seed=1)
-    assert mixture.counts() == {"identity": 100, "facts": 100, "word_problems": 100, "embedded_chat": 200}
+    mixture = Mixture(["identity:100", "facts:100", "word_problems:50", "embedded_chat:50*2"], None, "test", seed=1)
+    assert mixture.counts() == {"identity": 100, "facts": 100, "word_problems": 50, "embedded_chat": 100}
