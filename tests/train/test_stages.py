@@ -84,6 +84,7 @@ def losses(base_dir, stage) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in found if "loss" in line}
 
 
+@pytest.mark.slow
 def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, base_dir, capfd):
     assert base_train.main(world) == 0
     base = status("base_train")["metrics"]
