@@ -30,6 +30,9 @@ def run_plan(steps: list[Step], say=print) -> int:
             if code == EXIT_DONE and launcher.stopped and number < len(steps):
                 code = EXIT_INTERRUPTED
             if code != EXIT_DONE:
+                last = steps[-1]
+                if finding.state == "failed" and step is not last and last.stage.name == "report":
+                    launcher.run(last)  # a report matters most when something went wrong
                 return code
     return EXIT_DONE
 
