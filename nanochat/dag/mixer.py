@@ -74,9 +74,9 @@ class DagBranch(nn.Module):
         nn.init.constant_(self.gate.bias, -6.0)
 
     def parameter_kinds(self) -> dict[str, str]:
-        """How the optimizer treats each parameter: the tower's as when it is alone, the rest plainly."""
-        kinds = {name: "scalar" for name, _ in self.named_parameters()}
-        return kinds | {f"tower.{name}": kind for name, kind in self.tower.parameter_kinds().items()}
+        """How the optimizer treats each parameter: the tower is already trained and moves gently, what is new is plain."""
+        new = ("gate.", "features.", "dag_scale", "tower.from_model.")
+        return {name: "scalar" if name.startswith(new) else "tower" for name, _ in self.named_parameters()}
 
     def forward(self, x, idx, *, cache: TowerCache | None = None, plan=None):
         """x (B, T, H) after block `layer`, idx (B, T). Returns the new x and a dictionary for `mix` and `loss`.

@@ -22,6 +22,7 @@ class TrainSettings:
     head_lr: float = option(0.008, "learning rate of the head")
     skip_lr: float = option(0.5, "learning rate of the skip scales; the residual scales have a hundredth of it")
     scalar_lr: float = option(0.003, "learning rate of biases and whatever has no rate of its own")
+    tower_lr: float = option(0.0003, "learning rate of a plugged-in tower, which was trained before")
     weight_decay: float = option(0.1, "cautious weight decay of matrices, falling to 0 over the run")
     warmup: float = option(0.02, "share of the run over which the learning rate rises from 0")
     decay: float = option(0.5, "share of the run, at its end, over which the learning rate falls")
@@ -80,5 +81,6 @@ def make_optimizer(model, settings: TrainSettings, tokens_per_step: int) -> Muon
         "residual": Group(settings.skip_lr / 100 * by_batch, 0.05, (0.8, 0.95), 1e-7),
         "skip": Group(settings.skip_lr * by_batch, 0.0, (0.96, 0.95), 1e-7),
         "scalar": Group(settings.scalar_lr * settings.lr_scale, 0.0, (0.9, 0.99)),
+        "tower": Group(settings.tower_lr * settings.lr_scale, 0.0, (0.9, 0.99)),
     }
     return MuonAdamW(model, groups)
