@@ -21,6 +21,7 @@ from nanochat.train.settings import TrainSettings
 class Config(ChatOptions, TrainSettings, StageConfig):
     source: str = option("mid", "which model to start from", choices=("base", "mid"))
     model_tag: str = option("", "tag of the run that made it")
+    arithmetic: int = option(0, "generated expressions among the conversations", "examples")
 
 
 def inputs(config: Config) -> list[Input]:
