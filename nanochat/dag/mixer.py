@@ -136,7 +136,7 @@ class DagBranch(nn.Module):
     def labels(self, documents, idx):
         """PlanLabels of packed rows, see `labels.plan_tensors`."""
         config = self.config.tower
-        return plan_tensors(documents, idx, self.tower.table, config.bos_id, config.steps)
+        return plan_tensors(documents, idx, self.tower.table, config.bos_id, config.steps, config.mode)
 
     def _auxiliary_loss(self, output, logit, speaks, plan):
         structure, metrics = structure_loss(output)

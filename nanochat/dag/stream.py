@@ -40,7 +40,7 @@ class PlanBatches:
     ):
         self.stream = ExpressionStream(tokenizer, settings, "train", derive_seed(seed, "expressions", rank, world))
         self.batch, self.world, self.device = batch, world, torch.device(device)
-        self.table, self.bos, self.steps = NumberTable(tokenizer), tokenizer.bos_id, settings.steps
+        self.table, self.bos, self.steps, self.mode = NumberTable(tokenizer), tokenizer.bos_id, settings.steps, settings.mode
         self.problems = problems
         self.of_problems = max(1, round(AT_ONCE * share)) if len(problems) and share > 0 else 0
         self._begin()
@@ -65,7 +65,7 @@ class PlanBatches:
     def _of_problems(self, items: list[Rendered]):
         lengths = torch.tensor([len(item) for item in items])
         idx = torch.nn.utils.rnn.pad_sequence([torch.tensor(item.ids) for item in items], batch_first=True)
-        labels = plan_tensors([[(0, item)] for item in items], idx, self.table, self.bos, self.steps)
+        labels = plan_tensors([[(0, item)] for item in items], idx, self.table, self.bos, self.steps, self.mode)
         return idx, PlanLabels(labels.operation, labels.operand1, labels.operand2), lengths
 
     def __iter__(self):
