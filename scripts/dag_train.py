@@ -36,7 +36,9 @@ from tasks.common import answer_text
 @dataclass
 class Config(TrainSettings, StageConfig):
     mode: str = option("tape", "tape: tokens may use results of earlier tokens; isolated: only their own", choices=("tape", "isolated"))
-    plan_steps: int = option(0, "operations a token may carry out; 0: 2 in tape mode, as many as there are in isolated", "operations")
+    dag_depth: int | None = option(
+        None, "operations a token may carry out; default: 2 in tape mode, as many as --operations in isolated", "operations"
+    )
     width: int = option(64, "width of the tower")
     layers: int = option(4, "layers of its trunk", "layers")
     heads: int = option(4, "attention heads")
@@ -64,7 +66,7 @@ def check(config: Config) -> None:
     check_styles(config.styles)
     if not 0 <= config.problem_share < 1:
         raise UserError(f"--problem_share must be at least 0 and below 1, not {config.problem_share}")
-    _plan_steps(config)
+    _depth(config)
 
 
 def work(config: Config, run: Run) -> str:
@@ -74,7 +76,7 @@ def work(config: Config, run: Run) -> str:
         operations=(1, config.operations),
         max_digits=config.max_digits,
         mode=config.mode,
-        steps=_plan_steps(config),
+        steps=_depth(config),
         styles=tuple(config.styles),
     )
     tower = TowerConfig(tokenizer.vocab_size, tokenizer.bos_id, config.width, config.layers, config.heads, written.steps, config.mode)
@@ -107,11 +109,11 @@ def work(config: Config, run: Run) -> str:
     )
 
 
-def _plan_steps(config: Config) -> int:
+def _depth(config: Config) -> int:
     least = 2 if config.mode == "tape" else config.operations
-    if 0 < config.plan_steps < least:
-        raise UserError(f"--plan_steps={config.plan_steps} is too few: {config.mode} mode needs {least} for {config.operations} operations")
-    return config.plan_steps or least
+    if config.dag_depth is not None and config.dag_depth < least:
+        raise UserError(f"--dag_depth={config.dag_depth} is too few: {config.mode} mode needs {least} for {config.operations} operations")
+    return config.dag_depth or least
 
 
 def _problems(config: Config, tokenizer) -> list:

@@ -1,8 +1,9 @@
 """Midtraining: the base model learns to converse, to choose among answers and to calculate, on packed rows of conversations,
-arithmetic and general text. With `dag=true` the tower that dag_train made is plugged in first; both train together from here on.
+arithmetic and general text. The tower that dag_train made is plugged in first; both train together from here on. `--dag_depth=0`
+leaves it out: the model is then the plain GPT.
 
     python -m scripts.mid_train --profile=embedded
-    python -m scripts.mid_train --profile=embedded --tag=plain --dag=false      # the same without the tower
+    python -m scripts.mid_train --profile=embedded --tag=plain --dag_depth=0    # the same without the tower
     torchrun --standalone --nproc_per_node=8 -m scripts.mid_train --profile=d20_a100x8
 
 One epoch of all that, or `--steps`. Interrupted, the same command goes on. Writes checkpoints/mid_train/<tag>/.
@@ -37,7 +38,7 @@ from nanochat.train.text import text_shard, validation_text
 @dataclass
 class Config(ChatOptions, TrainSettings, TextOptions, StageConfig):
     base_tag: str = option("", "tag of the base_train run to start from")
-    dag: bool = option(True, "plug in the tower of dag_train")
+    dag_depth: int | None = option(None, "operations a token may carry out; default: those of dag_train's tower; 0: no tower", "operations")
     dag_tag: str = option("", "tag of the dag_train run whose tower is plugged in")
     text_share: float = option(0.2, "share of general text among the tokens, below 1")
     train_on: str = option("assistant", "which tokens of a conversation are trained", choices=("assistant", "all"))
@@ -49,22 +50,20 @@ def check(config: Config) -> None:
     check_text(config)
     check_chat(config)
     at_least(config, 1, "eval_tokens")
+    at_least(config, 0, "dag_depth")
     if not 0 <= config.text_share < 1:
         raise UserError(f"--text_share must be at least 0 and below 1, not {config.text_share}")
 
 
 def inputs(config: Config) -> list[Input]:
-    tower = [checkpoint.as_input("dag", config.dag_tag)] if config.dag else []
+    tower = [checkpoint.as_input("dag", config.dag_tag)] if config.dag_depth != 0 else []
     return [checkpoint.as_input("base", config.base_tag), *tower, *text_inputs(config), *task_inputs(config)]
 
 
 def work(config: Config, run: Run) -> str:
     model, tokenizer, base = checkpoint.load_model("base", config.base_tag)
-    if config.dag:
-        from nanochat.dag import attach_branch
-
-        predictor, _, _ = checkpoint.load_model("dag", config.dag_tag)
-        attach_branch(model, predictor, tokenizer)
+    if config.dag_depth != 0:
+        _plug_in(model, tokenizer, config)
     unseen = UnseenLoss(config, run, tokenizer, model.config.sequence_len)
     metrics = fit(
         run,
@@ -78,7 +77,21 @@ def work(config: Config, run: Run) -> str:
     )
     run.result(params=model.num_params()["total"], **metrics)
     answers = f"loss {metrics['val_loss']:.3f} on unseen answers, " if "val_loss" in metrics else ""
-    return f"{answers}val {metrics['val_bpb']:.4f} bits per byte, {'with' if config.dag else 'without'} the tower"
+    return f"{answers}val {metrics['val_bpb']:.4f} bits per byte, {'without' if model.branch is None else 'with'} the tower"
+
+
+def _plug_in(model, tokenizer, config: Config) -> None:
+    """Attaches the tower of dag_train; UserError if it is not of the depth that was asked for."""
+    from nanochat.dag import attach_branch
+
+    predictor, _, meta = checkpoint.load_model("dag", config.dag_tag)
+    depth = predictor.config.steps
+    if config.dag_depth not in (None, depth):
+        raise UserError(
+            f"--dag_depth={config.dag_depth}, but the tower {meta['id']} carries out {depth} operations a token; give --dag_depth={depth}, "
+            f"or train another with `python -m scripts.dag_train --dag_depth={config.dag_depth}`"
+        )
+    attach_branch(model, predictor, tokenizer)
 
 
 def _batches(config: Config, run: Run, tokenizer, length: int) -> ConversationLoader:

@@ -38,7 +38,7 @@ eval_tokens = 4096
 arithmetic = 100
 mixture = ["facts:100", "word_problems:100"]
 ["mid_train.plain"]
-dag = false
+dag_depth = 0
 [chat_sft]
 steps = 5
 eval_passes = 1

@@ -11,9 +11,11 @@ import time
 import pytest
 import torch
 
+from nanochat.config import parse
 from nanochat.pipeline import stage as contract
 from nanochat.pipeline.ledger import read_status
 from nanochat.train import checkpoint
+from nanochat.train.settings import make_optimizer, make_schedule
 from scripts import base_train, chat_sft, dag_train, mid_train
 
 torch.set_num_threads(1)
@@ -52,7 +54,7 @@ steps = 4
 eval_passes = 2
 eval_tokens = 1000
 ["mid_train.plain"]
-dag = false
+dag_depth = 0
 [chat_sft]
 mixture = ["identity_file"]
 eval_passes = 2
@@ -138,6 +140,8 @@ def test_what_cannot_work_is_said_in_a_sentence(world, base_dir, capfd, module, 
     [
         (base_train, ["--depth=0"]), (base_train, ["--steps=-1"]), (base_train, ["--head_dim=3"]), (base_train, ["--val_files=-1"]),
         (base_train, ["--matrix_lr=-1"]), (base_train, ["--eval_tokens=0"]), (mid_train, ["--text_share=1"]), (mid_train, ["--mixture="]),
+        (mid_train, ["--dag_depth=-1"]),
+        (dag_train, ["--dag_depth=0"]), (dag_train, ["--dag_depth=1", "--mode=isolated"]),
         (chat_sft, ["--mixture=humaneval"]), (chat_sft, ["--operations=0"]), (chat_sft, ["--eval_passes=-1"]),
     ],
 )  # fmt: skip
@@ -166,6 +170,35 @@ def test_mid_train_without_its_tower_names_dag_train(world, capfd):
     assert base_train.main(world) == 0
     assert mid_train.main(world) != 0
     assert "python -m scripts.dag_train" in capfd.readouterr().err
+
+
+def test_depth_0_is_the_plain_gpt_bit_for_bit(world, monkeypatch):
+    assert base_train.main([*world, "--steps=2"]) == 0
+    seen, loss = [], mid_train.conversation_loss
+    monkeypatch.setattr(mid_train, "conversation_loss", lambda model, batch: seen.append(batch) or loss(model, batch))
+    assert mid_train.main([*world, "--dag_depth=0", "--steps=1", "--eval_passes=0"]) == 0
+    trained, _, meta = checkpoint.load_model("mid")
+    assert trained.branch is None and meta["branch_config"] is None and len(seen) == 1
+
+    plain = checkpoint.load_model("base")[0].train()
+    config = parse(mid_train.Config, "mid_train", [*world, "--dag_depth=0", "--steps=1", "--eval_passes=0"])
+    optimizer, schedule = make_optimizer(plain, config, seen[0].inputs.numel()), make_schedule(config)
+    plain(seen[0].inputs, seen[0].targets).loss.backward()
+    optimizer.step(schedule.lr(0.5), schedule.momentum(0.5), schedule.weight_decay(0.5))
+    before = checkpoint.load_model("base")[0].state_dict()
+    assert trained.state_dict().keys() == plain.state_dict().keys() == before.keys()
+    assert all(torch.equal(p, plain.state_dict()[name]) for name, p in trained.state_dict().items())
+    assert any(not torch.equal(p, before[name]) for name, p in trained.state_dict().items())
+
+
+def test_another_depth_than_the_towers_is_refused_in_a_sentence(world, base_dir, capfd):
+    assert base_train.main([*world, "--steps=1"]) == 0 and dag_train.main(world) == 0
+    assert mid_train.main([*world, "--dag_depth=3"]) != 0
+    said = capfd.readouterr().err
+    assert "carries out 2 operations a token" in said and "Traceback" not in said
+    assert not (base_dir / "checkpoints/mid_train").exists()
+    assert mid_train.main([*world, "--dag_depth=2", "--steps=1"]) == 0
+    assert checkpoint.load_model("mid")[0].branch.tower.config.steps == 2
 
 
 def test_a_stop_file_interrupts_a_stage_and_the_same_command_finishes_it_as_if_nothing_had_been(world, base_dir, monkeypatch):
