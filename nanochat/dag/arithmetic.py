@@ -1,6 +1,7 @@
 """Generated arithmetic as training texts and as evaluation items."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,43 +12,64 @@ from nanochat.dag.labels import NOT_COMPUTED, PlannedText
 from nanochat.dag.numbers import format_value
 from nanochat.dag.predictor import PlanLabels
 
-UNDEFINED_SHARE = 0.03  # of the texts divide by zero; their answer is one of these sentences
-UNDEFINED_ANSWERS = ("Nobody can divide by zero.", "That has no answer: it divides by zero.", "I cannot divide by zero.")
+
+@dataclass(frozen=True)
+class Special:
+    """Questions that are mixed in among the others: `share` of the texts; `answers`: sentences of which one is the answer."""
+
+    share: float
+    answers: tuple[str, ...]
+
+
+# kind (of trees.UNPRINTABLE) -> how much of it, and what is said instead of a number
+SPECIAL = {
+    "divide_by_zero": Special(0.03, ("Nobody can divide by zero.", "That has no answer: it divides by zero.", "I cannot divide by zero.")),
+    "too_large": Special(
+        0.02,
+        ("That number is too large for me to write exactly.", "I cannot write a number that large.", "The result is too large for me."),
+    ),
+}
 
 
 class ArithmeticTexts(Sequence):
     """`count` questions with their printed answers as PlannedText: `<|bos|>..question..<|assistant_start|>72<|assistant_end|>`.
 
     They come from the training side of the held-out split. The mask trains the answer only; a bare `3+4=` is followed by its
-    number and nothing else. A few divide by zero and are answered in words, at the end of the sequence.
+    number and nothing else. The last of the sequence are those of SPECIAL, kind by kind.
     """
 
     def __init__(self, tokenizer, settings: ExpressionSettings, count: int, seed: int):
         self.tokenizer = tokenizer
-        stream, undefined = (
-            ExpressionStream(tokenizer, settings, "train", derive_seed(seed, "arithmetic texts")),
-            int(count * UNDEFINED_SHARE),
-        )
-        self.batch, self.undefined = stream.batch(count - undefined), stream.undefined(undefined) if undefined else []
+        stream = ExpressionStream(tokenizer, settings, "train", derive_seed(seed, "arithmetic texts"))
+        counts = {kind: int(count * special.share) for kind, special in SPECIAL.items()}
+        self.batch = stream.batch(count - sum(counts.values()))
+        self.special = {kind: stream.unprintable(kind, n) for kind, n in counts.items() if n}
         self.end, self.speak = tokenizer.special("<|assistant_end|>"), tokenizer.special("<|assistant_start|>")
 
     def __len__(self) -> int:
-        return len(self.batch) + len(self.undefined)
+        return len(self.batch) + sum(map(len, self.special.values()))
 
     def __getitem__(self, index: int) -> PlannedText:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
-        batch, index = self.batch, index % len(self)
-        if index >= len(batch):
-            batch, index = self.undefined, index - len(batch)
+        kind, batch, index = self._find(index % len(self))
         length = int(batch.length[index])
         prompt = batch.ids[index, :length].tolist()
-        computed = batch is self.batch
-        said = format_value(float(batch.value[index])) if computed else UNDEFINED_ANSWERS[index % len(UNDEFINED_ANSWERS)]
+        sentences = SPECIAL[kind].answers if kind else ()
+        said = sentences[index % len(sentences)] if sentences else format_value(float(batch.value[index]))
         answer = self.tokenizer.encode(said)
         answer += [self.end] if prompt[-1] == self.speak else []
         labels = (x[index, :length] for x in (batch.operation, batch.operand1, batch.operand2))
-        return PlannedText(prompt + answer, [0] * length + [1] * len(answer), (), *labels, answer=length - 1 if computed else NOT_COMPUTED)
+        printed_after = NOT_COMPUTED if sentences else length - 1
+        return PlannedText(prompt + answer, [0] * length + [1] * len(answer), (), *labels, answer=printed_after)
+
+    def _find(self, index: int) -> tuple[str | None, Batch, int]:
+        """(kind, None for an ordinary question; its batch; its place there) of text `index`."""
+        for kind, batch in ((None, self.batch), *self.special.items()):
+            if index < len(batch):
+                return kind, batch, index
+            index -= len(batch)
+        raise IndexError(index)
 
 
 def tensors_of(batch: Batch, device="cpu") -> tuple[torch.Tensor, PlanLabels, torch.Tensor]:

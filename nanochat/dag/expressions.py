@@ -21,10 +21,10 @@ from nanochat.dag.forms import Forms, set_forms
 from nanochat.dag.statements import ChainPieces, canonical_chain, chain_labels, draw_chains, evaluate_chains
 from nanochat.dag.surface import STYLES, NumeralPieces, Pieces, Spoken, canonical, digits_of
 from nanochat.dag.trees import (
+    UNPRINTABLE,
     Spots,
     Trees,
     all_at_answer,
-    divide_by_zero,
     draw_numbers,
     draw_trees,
     evaluate,
@@ -159,21 +159,21 @@ class ExpressionStream:
         labels = chain_labels(chains, ids.shape[1], number, trigger, answer, settings.steps, settings.mode)
         return Batch(ids, length, *labels, asked, np.full(len(asked), k))
 
-    def undefined(self, n: int) -> Batch:
-        """n questions that divide by zero: their value is NaN."""
+    def unprintable(self, kind: str, n: int) -> Batch:
+        """n questions of one kind of trees.UNPRINTABLE: their value is NaN."""
         parts, high = [], self.settings.operations[1]
         while n > 0:
             k = int(self.rng.integers(1, min(high, 3) + 1))
-            parts.append(self._expressions(4 * n + 16, k, self.families[0], undefined=True).first(n))
+            parts.append(self._expressions(4 * n + 16, k, self.families[0], kind).first(n))
             n -= len(parts[-1])
         return _join(parts, self.rng.permutation(sum(map(len, parts))))
 
-    def _expressions(self, n: int, k: int, family: str, undefined: bool = False) -> Batch:
+    def _expressions(self, n: int, k: int, family: str, unprintable: str = "") -> Batch:
         rng, settings = self.rng, self.settings
         trees = draw_trees(rng, n, k)
         numbers, decimals = draw_numbers(rng, trees, settings.max_digits, settings.decimal_share)
-        if undefined:
-            values, good = np.full((n, 2 * k + 1), np.nan), divide_by_zero(trees, numbers, decimals)
+        if unprintable:
+            values, good = np.full((n, 2 * k + 1), np.nan), UNPRINTABLE[unprintable](rng, trees, numbers, decimals)
         else:
             values, good = evaluate(trees, numbers / 10.0**decimals)
         faces = digits_of(numbers, decimals)
@@ -189,7 +189,8 @@ class ExpressionStream:
             words = (rng.random(numbers.shape) < 0.7) & (numbers // 10**decimals < 10**6)
             british = rng.integers(2, size=n)
             spoken = Spoken(self.numeral_pieces, words[keep], numbers[keep], decimals[keep], british[keep])
-        ids, length, spots = self.pieces.text(rng, trees, forms, faces[keep], look[keep], 1.0 if undefined else settings.chat_share, spoken)
+        chat_share = 1.0 if unprintable else settings.chat_share
+        ids, length, spots = self.pieces.text(rng, trees, forms, faces[keep], look[keep], chat_share, spoken)
         operation, operand1, operand2 = _labels(trees, forms, ids.shape[1], spots, settings)
         return Batch(ids, length, operation, operand1, operand2, values[keep, -1], np.full(len(keep), k))
 

@@ -84,6 +84,7 @@ class Pieces:
         # What opens, closes and joins by code (forms.py, and SIZED for LaTeX): opening (2, codes, L) without and with a space before
         opening = ["", "(", "\\frac{", *PHRASES, "\\left("]
         self.opening = table([[encode(before + o if o else "") for o in opening] for before in ("", " ")])
+        self.brackets = self.opening[:, : BRACKET + 1, : len(encode(" ("))]
         self.closing = table([encode(c) for c in ("", ")", "}", "", "", "", "", "\\right)")])
         self.joining = table([encode(j) for j in ("", "", "}{", " and")])
         self.space = table([encode(" ")])
@@ -104,7 +105,7 @@ class Pieces:
         bare, question = (rng.random(n) >= chat_share).astype(np.int64), rng.integers(len(QUESTIONS), size=n)
         opens, closes = forms.opens, forms.closes
         opens, closes = (np.where(sized & (x == BRACKET), SIZED, x) for x in (opens, closes))
-        opening = self.opening if opens.max(initial=0) > BRACKET else self.opening[:, : BRACKET + 1, :1]  # most texts have brackets only
+        opening = self.opening if opens.max(initial=0) > BRACKET else self.brackets  # most texts have brackets only
         operator_form = np.zeros((n, k), dtype=np.int64)
         np.put_along_axis(operator_form, trees.place, np.minimum(forms.written, PHRASE), axis=1)
         gap, out = (self.gap[question] & (bare == 0)).astype(np.int64), Columns(n)

@@ -8,6 +8,7 @@ from nanochat.dag.executor import ADD, DIVIDE, MULTIPLY, SUBTRACT
 
 LARGEST_VALUE = 1e9
 DECIMALS = 4  # answers and intermediate values have at most so many
+TOO_LARGE = (16.2, 22.0)  # log10 of products beyond 2^53
 FRIENDLY_DIVISORS = np.array([2, 4, 5, 8, 10, 20, 25, 50, 100])
 
 
@@ -98,21 +99,28 @@ def draw_numbers(rng, trees: Trees, max_digits: int, decimal_share: float):
 
 def evaluate(trees: Trees, leaves: np.ndarray):
     """Values (n, 2K+1) of all nodes and whether an example may be used: every value ends within DECIMALS and stays in bounds."""
+    k = trees.operation.shape[1]
+    values, good = _node_values(trees, leaves)
+    results = values[:, k + 1 :]
+    scaled = results * 10.0**DECIMALS
+    rounding = 1e-9 + np.abs(scaled) * 1e-14  # what float64 itself may have added
+    good &= ((np.abs(results) < LARGEST_VALUE) & (np.abs(scaled - np.rint(scaled)) < rounding)).all(axis=1)
+    return values, good
+
+
+def _node_values(trees: Trees, leaves: np.ndarray):
+    """Values (n, 2K+1) of all nodes, and whether nothing is divided by zero (n,)."""
     n, k = trees.operation.shape
     values = np.concatenate([leaves, np.zeros((n, k))], axis=1)
     rows, operations, good = np.arange(n), node_operation(trees), np.ones(n, dtype=bool)
     for j in range(k):
         x, y, o = values[rows, trees.left[:, j]], values[rows, trees.right[:, j]], operations[:, j]
         good &= (o != DIVIDE) | (y != 0)
-        result = np.select([o == ADD, o == SUBTRACT, o == MULTIPLY], [x + y, x - y, x * y], x / np.where(y == 0, 1.0, y))
-        scaled = result * 10.0**DECIMALS
-        rounding = 1e-9 + np.abs(scaled) * 1e-14  # what float64 itself may have added
-        good &= (np.abs(result) < LARGEST_VALUE) & (np.abs(scaled - np.rint(scaled)) < rounding)
-        values[:, k + 1 + j] = result
+        values[:, k + 1 + j] = np.select([o == ADD, o == SUBTRACT, o == MULTIPLY], [x + y, x - y, x * y], x / np.where(y == 0, 1.0, y))
     return values, good
 
 
-def divide_by_zero(trees: Trees, numbers: np.ndarray, decimals: np.ndarray) -> np.ndarray:
+def divide_by_zero(rng, trees: Trees, numbers: np.ndarray, decimals: np.ndarray) -> np.ndarray:
     """Makes a bare divisor of each expression 0 where it has one, in place; (n,) whether it has."""
     n, k = trees.operation.shape
     kinds, done = node_operation(trees), np.zeros(n, dtype=bool)
@@ -121,6 +129,26 @@ def divide_by_zero(trees: Trees, numbers: np.ndarray, decimals: np.ndarray) -> n
         numbers[r, trees.right[r, j]] = decimals[r, trees.right[r, j]] = 0
         done[r] = True
     return done
+
+
+def too_large(rng, trees: Trees, numbers: np.ndarray, decimals: np.ndarray) -> np.ndarray:
+    """Makes the first product of two bare numbers in each expression larger than float64 counts, in place; (n,) whether there is one
+    and the answer is that large too."""
+    n, k = trees.operation.shape
+    kinds, done = node_operation(trees), np.zeros(n, dtype=bool)
+    size = rng.uniform(*TOO_LARGE, n)
+    left = size / 2 + rng.uniform(-2, 2, n)
+    for j in range(k):
+        r = np.flatnonzero((kinds[:, j] == MULTIPLY) & (trees.left[:, j] <= k) & (trees.right[:, j] <= k) & ~done)
+        for leaf, digits in ((trees.left, left), (trees.right, size - left)):
+            numbers[r, leaf[r, j]], decimals[r, leaf[r, j]] = np.floor(10.0 ** digits[r]).astype(np.int64), 0
+        done[r] = True
+    values, divided = _node_values(trees, numbers / 10.0**decimals)
+    return done & divided & (np.abs(values[:, -1]) > 10 ** TOO_LARGE[0])
+
+
+# Questions without a number for an answer: each rewrites the numbers of drawn trees and says of which trees it could.
+UNPRINTABLE = {"divide_by_zero": divide_by_zero, "too_large": too_large}
 
 
 def full_brackets(trees: Trees):

@@ -8,7 +8,8 @@ An answer goes wrong in one of four ways:
     reading    the plan is wrong, and a number of the right expression was not among the numbers read
     plan       the plan is wrong though all of them were read: worked out in exact fractions it is not the answer
     execution  the plan is right in exact fractions, but float64 prints another number
-    emission   the tower's result is right, but something else was written: the gate was closed, or the number was left
+    emission   the tower's result is right, but something else was written: the gate was closed, or the number was left; or
+               there rightly is no result, but the words for that were others
 """
 
 import re
@@ -32,16 +33,18 @@ Numbers = dict[int, Fraction]  # position of a number's last token -> its exact 
 @dataclass(frozen=True)
 class Question:
     """`prompt`: tokens after which the answer begins. `readable` says whether the numbers that were read contain those of the right
-    expression; None where no expression is known. `by_value`: any text that ends in the same number is right."""
+    expression; None where no expression is known. `by_value`: any text that ends in the same number is right. `sentences`: the answer is
+    one of these, since no number can be printed; a tower alone is right if it has none."""
 
     prompt: list[int]
     expected: str
     readable: Callable[[Numbers], bool] | None = None
     by_value: bool = False
+    sentences: tuple[str, ...] = ()
 
     def is_right(self, said: str) -> bool:
         if not self.by_value:
-            return said == self.expected
+            return said == self.expected or said in self.sentences
         number = last_number(said)
         return number is not None and prints(number, self.expected)
 
@@ -118,6 +121,8 @@ def cause_of(question: Question, row: "Row") -> str:
     printed, exact = format_value(row.result), row.exact_result
     if printed is not None and (prints(Fraction(printed), question.expected) if question.by_value else printed == question.expected):
         return "emission"
+    if printed is None and question.sentences:
+        return "emission"
     if exact is not None and _is_number(question.expected) and prints(exact, question.expected):
         return "execution"
     return "plan" if question.readable is None or question.readable(row.numbers) else "reading"
@@ -185,7 +190,7 @@ class Result:
 def ask(respondent: Respondent, questions: list[Question]) -> Result:
     """Asks all questions and looks for the cause of each wrong answer."""
     said = respondent.answers([q.prompt for q in questions])
-    right = [q.is_right(s) for q, s in zip(questions, said, strict=True)]
+    right = [not s if respondent.alone and q.sentences else q.is_right(s) for q, s in zip(questions, said, strict=True)]
     wrong = [] if respondent.tower is None else [q for q, r in zip(questions, right, strict=True) if not r]
     causes = iter(respondent.causes(wrong))
     return Result(questions, said, right, [None if r or not wrong else next(causes) for r in right])

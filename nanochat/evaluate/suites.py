@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 from nanochat.common import derive_seed
-from nanochat.dag.arithmetic import answers_of, evaluation_batches, prompts_of
+from nanochat.dag.arithmetic import SPECIAL, answers_of, evaluation_batches, prompts_of
 from nanochat.dag.executor import CONSTANTS, OPERATIONS
 from nanochat.dag.expressions import Batch, ExpressionSettings, ExpressionStream
 from nanochat.dag.numbers import format_value
@@ -67,6 +67,17 @@ def styles(asking: Asking) -> Cells:
 def chains(asking: Asking) -> Cells:
     """Statements that build on each other (`Let x = 3 + 1. Let y = x * 4. What is y?`), by how many of them calculate."""
     return {f"chain_of_{n}": _styled(asking, "let", (n, n)) for n in CHAIN_LENGTHS}
+
+
+def in_words(asking: Asking) -> Cells:
+    """Questions whose answer no number can say, by why; right is one of the sentences of training."""
+    settings = ExpressionSettings(operations=(1, asking.operations), max_digits=asking.max_digits)
+    cells = {}
+    for kind, special in SPECIAL.items():
+        seed = derive_seed(asking.seed, "arithmetic evaluation", kind)
+        batch = ExpressionStream(asking.tokenizer, settings, "val", seed).unprintable(kind, asking.items)
+        cells[kind] = [Question(p, special.answers[0], sentences=special.answers) for p in prompts_of(batch)]
+    return cells
 
 
 def _styled(asking: Asking, style: str, counts: tuple[int, int]) -> list[Question]:
@@ -269,6 +280,7 @@ SUITES: dict[str, Callable[[Asking], Cells]] = {
     "repeated": repeated,
     "styles": styles,
     "chains": chains,
+    "in_words": in_words,
     "templates": templates,
     "distractors": distractors,
     **{name: _real(name) for name in REAL},

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from nanochat.dag.arithmetic import UNDEFINED_ANSWERS, UNDEFINED_SHARE, ArithmeticTexts, answers_of, evaluation_batches, prompts_of
+from nanochat.dag.arithmetic import SPECIAL, ArithmeticTexts, answers_of, evaluation_batches, prompts_of
 from nanochat.dag.expressions import ExpressionSettings
 from nanochat.dag.labels import GATE_CLOSED, NOT_COMPUTED, plan_tensors
 from nanochat.dag.numbers import NumberTable, format_value
@@ -12,7 +12,7 @@ from nanochat.dag.stream import AT_ONCE, PlanBatches, planned_questions
 from nanochat.data import corpus
 from nanochat.data.conversations import render_prompt
 from nanochat.data.split import held_out
-from tests.dag.reference import expression_in, full_brackets
+from tests.dag.reference import calculate, expression_in, full_brackets
 
 
 def make(tokenizer, **options):
@@ -78,22 +78,34 @@ def test_texts_train_the_printed_answer_and_nothing_of_the_question(tokenizer):
     assert texts[3].ids == texts[3].ids and texts[-1].ids == texts[199].ids
 
 
-def test_divisions_by_zero_are_answered_in_words_and_no_number_is_printed(tokenizer, make_predictor):
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_what_no_number_can_say_is_answered_in_words(tokenizer, make_predictor, kind):
     texts = ArithmeticTexts(tokenizer, ExpressionSettings(), 2000, seed=0)
-    items = list(texts)[len(texts.batch) :]
-    assert len(items) == int(2000 * UNDEFINED_SHARE)
+    found = [texts._find(i) for i in range(len(texts))]
+    items = [item for item, (here, *_) in zip(texts, found, strict=True) if here == kind]
+    assert len(items) == int(2000 * SPECIAL[kind].share) > 0
     predictor, table = make_predictor(), NumberTable(tokenizer)
     for item in items:
         said = tokenizer.decode([i for i, m in zip(item.ids, item.mask, strict=True) if m][:-1])
-        assert said in UNDEFINED_ANSWERS and item.answer == NOT_COMPUTED
-        assert not held_out(
-            full_brackets(expression_in(tokenizer.decode([i for i in item.ids if i < len(tokenizer.ranks)]).replace(said, "")))
-        )
+        assert said in SPECIAL[kind].answers and item.answer == NOT_COMPUTED
+        expression = expression_in(tokenizer.decode([i for i in item.ids if i < len(tokenizer.ranks)]).replace(said, ""))
+        assert not held_out(full_brackets(expression))
+        if kind == "divide_by_zero":
+            with pytest.raises(ZeroDivisionError):
+                calculate(expression)
+        else:
+            assert abs(calculate(expression)) >= 2**53
         prompt = torch.tensor([item.ids[: len(item.operation)]])
         labels = plan_tensors([[(0, item)]], prompt, table, tokenizer.bos_id, 2)
         assert (labels.gate == GATE_CLOSED).all()
         output = predictor(prompt, labels=labels)
         assert output.plan.result[0, output.of_token[0, -1]].isnan()
+
+
+def test_every_sentence_of_a_special_kind_is_taught(tokenizer):
+    texts = list(ArithmeticTexts(tokenizer, ExpressionSettings(), 600, seed=0))
+    said = {tokenizer.decode([i for i, m in zip(item.ids, item.mask, strict=True) if m][:-1]) for item in texts}
+    assert {sentence for special in SPECIAL.values() for sentence in special.answers} < said
 
 
 def test_evaluation_questions_are_unseen_and_end_where_the_assistant_speaks(tokenizer):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nanochat.dag import attach_branch
+from nanochat.dag.arithmetic import SPECIAL
 from nanochat.dag.executor import ADD, NO_STEP, SUBTRACT
 from nanochat.dag.labels import plan_tensors
 from nanochat.dag.predictor import PlanLabels, PredictorOnlyModel, TowerConfig
@@ -150,6 +151,39 @@ def test_an_oracle_in_a_chat_model_writes_every_answer_and_with_a_closed_gate_no
     torch.nn.init.constant_(model.branch.gate.bias, -8.0)
     figures = ask(respondent, questions).figures
     assert figures["exact_match"] == 0 and figures["emission"] == figures["n"]
+
+
+def test_what_no_number_can_say_must_be_said_in_words_and_a_tower_alone_must_have_no_number(monkeypatch):
+    gold, plain = {}, suites.prompts_of
+
+    def noted(batch):
+        for i, n in enumerate(batch.length):
+            gold[tuple(batch.ids[i, :n].tolist())] = tuple(x[i, :n].copy() for x in (batch.operation, batch.operand1, batch.operand2))
+        return plain(batch)
+
+    monkeypatch.setattr(suites, "prompts_of", noted)
+    alone, chat = predictor(), chat_model()
+    cells = SUITES["in_words"](Asking(TOKENIZER, items=ITEMS))
+    assert list(cells) == ["divide_by_zero", "too_large"]
+    for model in (alone.tower, chat.branch.tower):
+        follow(model, gold)
+    for kind, questions in cells.items():
+        assert len(questions) == ITEMS and all(held_out(full_brackets(expression_in(text_of(q)))) for q in questions)
+        assert ask(Respondent(alone, TOKENIZER), questions).figures["exact_match"] == 1
+        respondent = Respondent(chat, TOKENIZER)
+        silent = ask(respondent, questions).figures
+        assert silent["emission"] == ITEMS and silent["exact_match"] == 0, "the gate must be shut, and nothing is no sentence"
+        sentences = [SPECIAL[kind].answers[i % 3] for i in range(ITEMS)]
+        monkeypatch.setattr(respondent, "answers", lambda prompts, sentences=sentences: sentences)
+        assert ask(respondent, questions).figures["exact_match"] == 1
+
+
+def test_a_number_where_there_is_none_is_a_plan_error():
+    text, model = "What is 4 / 0?", predictor()
+    question = Question(suites._worded(TOKENIZER, text, "", "").prompt, "No.", sentences=("No.",))
+    follow(model.tower, {tuple(question.prompt): planned(text, 2, [["add", 0, 1]])})
+    result = ask(Respondent(model, TOKENIZER), [question])
+    assert result.said == ["4"] and result.causes == ["plan"]
 
 
 def test_what_is_written_instead_of_the_towers_number_is_emission(monkeypatch):
