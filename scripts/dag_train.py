@@ -18,7 +18,7 @@ from nanochat.common import UserError, derive_seed
 from nanochat.config import StageConfig, at_least, option
 from nanochat.dag.arithmetic import answers_of, evaluation_batches, tensors_of
 from nanochat.dag.expressions import MOST_DIGITS, MOST_OPERATIONS, ExpressionSettings, check_styles
-from nanochat.dag.losses import structure_loss
+from nanochat.dag.losses import structure_loss, whole_plans
 from nanochat.dag.numbers import format_value
 from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
 from nanochat.dag.stream import PlanBatches, planned_questions
@@ -158,17 +158,6 @@ def problem_match(model: PredictorOnlyModel, problems: list[tuple[list[int], str
     lengths, device = torch.tensor([len(p) for p in prompts]), next(model.parameters()).device
     said = [format_value(v) for v in model.answers(idx.to(device), lengths.to(device))]
     return sum(s == e for s, e in zip(said, expected, strict=True)) / len(expected)
-
-
-def whole_plans(output) -> torch.Tensor:
-    """(B,) bool: with earlier decisions as labelled, every operation and the value of every operand is chosen right."""
-    operation, slot1, slot2 = output.labels
-    plan, known = output.plan, (output.labels[0] >= 0) & output.present[..., None]
-    right = (plan.operation_logits.argmax(-1) == operation) | ~known
-    for logits, slot in ((plan.operand1_logits, slot1), (plan.operand2_logits, slot2)):
-        chosen, gold = (plan.slot_values.gather(1, s.clamp(min=0).flatten(1)).view_as(s) for s in (logits.argmax(-1), slot))
-        right &= (chosen == gold) | (slot < 0) | ~known
-    return right.flatten(1).all(1)
 
 
 STAGE = Stage("dag_train", Config, inputs, work, check)

@@ -1,44 +1,93 @@
-"""What the planner is trained with: cross-entropy on the plan, never a gradient through arithmetic."""
+"""What the planner is trained with: cross-entropy on the plan, never a gradient through arithmetic.
+
+The targets of operands are sets, because the result is the same: every visible slot with the labelled one's value counts, and for
+add and multiply both orders do. With p2(j | i) the second pointer after the first has chosen i,
+
+    loss = -log [p1(i) p2(j | i) + p1(j) p2(i | j)]        each p summed over the slots of equal value
+"""
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from nanochat.dag.executor import IDENTITY, NO_STEP
+from nanochat.dag.planner import gather
 from nanochat.dag.predictor import TowerOutput
 
 
-def structure_loss(output: TowerOutput):
+@dataclass
+class Operands:
+    """The labelled operands of A * D steps, (B, A * D) each: nll in nats of both together; which are labelled; which are chosen right."""
+
+    nll: torch.Tensor
+    has1: torch.Tensor
+    has2: torch.Tensor
+    right1: torch.Tensor
+    right2: torch.Tensor
+
+
+def structure_loss(output: TowerOutput, either_order: bool = True):
     """Mean cross-entropy of the labelled decisions and how often the choices were right.
 
-    Operands are set-valued: every visible slot whose value equals the labelled one's counts as right, since the result is the same.
+    `either_order` False makes the labelled order of add and multiply the only right one for the loss (the figures count either).
     Returns (loss, {"operation_loss", "operand_loss", "operation_match", "operand_match"}); zero where nothing is labelled.
     """
-    operation, slot1, slot2 = output.labels
-    plan, present = output.plan, output.present[..., None]
-    known = (operation != NO_STEP) & present
+    operation, plan = output.labels[0], output.plan
+    known = (operation != NO_STEP) & output.present[..., None]
     operation_nll = F.cross_entropy(plan.operation_logits.flatten(0, 2), operation.clamp(min=0).flatten(), reduction="none").view_as(
         operation
     )
-    computes = known & (operation != IDENTITY)
-    nll1, right1 = _pointer_nll(plan.operand1_logits, slot1, plan.slot_values)
-    nll2, right2 = _pointer_nll(plan.operand2_logits, slot2, plan.slot_values)
-    has1, has2 = known & (slot1 >= 0), computes & (slot2 >= 0)
-    operation_loss = _mean(operation_nll, known)
-    operand_loss = _mean(nll1, has1) + _mean(nll2, has2)
+    operands = _operands(output, known, either_order)
+    operation_loss, operand_loss = _mean(operation_nll, known), _mean(operands.nll, operands.has1 | operands.has2)
     right = plan.operation_logits.argmax(-1) == operation
     metrics = {
         "operation_loss": operation_loss.detach(),
         "operand_loss": operand_loss.detach(),
         "operation_match": _mean(right.float(), known),
-        "operand_match": (_mean(right1.float(), has1) + _mean(right2.float(), has2)) / 2,
+        "operand_match": (_mean(operands.right1.float(), operands.has1) + _mean(operands.right2.float(), operands.has2)) / 2,
     }
     return operation_loss + operand_loss, metrics
 
 
+def whole_plans(output: TowerOutput) -> torch.Tensor:
+    """(B,) bool: with earlier decisions as labelled, every operation is chosen right and so are the values of its operands."""
+    operation = output.labels[0]
+    known = (operation != NO_STEP) & output.present[..., None]
+    operands = _operands(output, known, either_order=True)
+    right = ((output.plan.operation_logits.argmax(-1) == operation) | ~known).flatten(1)
+    return (right & (operands.right1 | ~operands.has1) & (operands.right2 | ~operands.has2)).all(1)
+
+
+def _operands(output: TowerOutput, known, either_order: bool) -> Operands:
+    operation, slot1, slot2 = (x.flatten(1) for x in output.labels)
+    plan, known = output.plan, known.flatten(1)
+    logits1, logits2 = plan.operand1_logits.flatten(1, 2), plan.operand2_logits.flatten(1, 2)
+    has1, has2 = known & (slot1 >= 0), known & (operation != IDENTITY) & (slot2 >= 0)
+    nll1, right1 = _pointer_nll(logits1, slot1, plan.slot_values)
+    nll2, right2 = _pointer_nll(logits2, slot2, plan.slot_values)
+    nll = torch.where(has1, nll1, 0.0) + torch.where(has2, nll2, 0.0)
+    other = plan.other_order
+    if other is None:
+        return Operands(nll, has1, has2, right1, right2)
+    step, logits1 = other.step, gather(logits1, other.step)
+    other_nll1, other_right1 = _pointer_nll(logits1, gather(slot2, step), plan.slot_values)
+    other_nll2, other_right2 = _pointer_nll(other.operand2_logits, gather(slot1, step), plan.slot_values)
+    value1, value2 = (plan.slot_values.gather(1, gather(s, step).clamp(min=0)) for s in (slot1, slot2))
+    counts = other.real & gather(has1 & has2, step) & (value1 != value2)  # equal values: both orders are the same pairs
+    if either_order:  # -log(exp(-a) + exp(-b)) = a - log(1 + exp(a - b))
+        gain = F.softplus(gather(nll, step) - other_nll1 - other_nll2)
+        nll = nll.scatter_add(1, step, torch.where(counts, -gain, 0.0))
+    swapped = counts & other_right1 & ~gather(right1, step)
+    right1 = right1.scatter(1, step, swapped | gather(right1, step))
+    right2 = right2.scatter(1, step, torch.where(swapped, other_right2, gather(right2, step)))
+    return Operands(nll, has1, has2, right1, right2)
+
+
 def _pointer_nll(logits, slot, values):
-    """-log of the probability of all slots with the labelled slot's value; whether the likeliest is one of them. (B, A, D) each."""
-    target = values.gather(1, slot.clamp(min=0).flatten(1)).view_as(slot)
-    equal = values[:, None, None] == target[..., None]
+    """-log of the probability of all slots with the labelled slot's value; whether the likeliest is one of them. (B, N) each."""
+    target = values.gather(1, slot.clamp(min=0))
+    equal = values[:, None] == target[..., None]
     equal = equal.scatter(-1, slot.clamp(min=0)[..., None], True) & logits.isfinite()
     log_p = logits.log_softmax(-1)
     nll = -torch.where(equal, log_p, -1e9).logsumexp(-1)
@@ -46,4 +95,5 @@ def _pointer_nll(logits, slot, values):
 
 
 def _mean(x, where):
+    where = where.view_as(x)
     return torch.where(where, x, 0.0).sum() / where.sum().clamp(min=1)

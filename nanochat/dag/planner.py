@@ -11,7 +11,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from nanochat.dag.executor import CONSTANTS, IDENTITY, NO_STEP, OPERATIONS
+from nanochat.dag.executor import ADD, CONSTANTS, IDENTITY, MULTIPLY, NO_STEP, OPERATIONS
 
 
 @dataclass
@@ -30,11 +30,22 @@ class Slots:
 
 
 @dataclass
+class OtherOrder:
+    """The labelled steps whose operation commutes, C of them in a row: step (B, C) their indices among the A * D; real (B, C), padded;
+    operand2_logits (B, C, S) of the second pointer if the first had chosen the labelled second operand."""
+
+    step: torch.Tensor
+    real: torch.Tensor
+    operand2_logits: torch.Tensor
+
+
+@dataclass
 class Plan:
     """What the planner decided at A tokens: logits, choices (indices into the S slots), who may be pointed to, and the values.
 
     operation_logits (B, A, D, 5); operand1_logits, operand2_logits (B, A, D, S), -inf where not visible; operation, operand1,
-    operand2 (B, A, D) the choices executed; result (B, A) float64, NaN where there is none; slot_values (B, S) float64.
+    operand2 (B, A, D) the choices executed; result (B, A) float64, NaN where there is none; slot_values (B, S) float64; other_order
+    None without labels.
     """
 
     operation_logits: torch.Tensor
@@ -45,11 +56,19 @@ class Plan:
     operand2: torch.Tensor
     result: torch.Tensor = None
     slot_values: torch.Tensor = None
+    other_order: OtherOrder | None = None
 
 
 def gather(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """x[b, index[b, i]] for x (B, N) or (B, N, d)."""
     return x.gather(1, index) if x.dim() == 2 else x.gather(1, index[..., None].expand(*index.shape, x.shape[-1]))
+
+
+def pick(flag: torch.Tensor):
+    """Positions (B, N) of the flagged entries of each row in order, padded, and which of them are real (B, N)."""
+    n = max(int(flag.sum(1).max()), 1)
+    order = torch.argsort((~flag).to(torch.uint8), dim=1, stable=True)[:, :n]
+    return order, flag.gather(1, order)
 
 
 def norm(x: torch.Tensor) -> torch.Tensor:
@@ -128,7 +147,7 @@ class Planner(nn.Module):
         scale = 1 / math.sqrt(hidden.shape[-1])
         earlier = slots.word[:, None] < word[..., None]  # (B, A, S')
         same = slots.present[:, None] & (slots.document[:, None] == document[..., None])
-        state, out = norm(hidden), ([], [], [], [])
+        state, out = norm(hidden), ([], [], [], [], [])
         keys = torch.cat([self.constant_key.weight.expand(len(hidden), -1, -1), slots.key], dim=1)
         constants = torch.ones_like(earlier[..., :1]).expand(*earlier.shape[:2], len(CONSTANTS))
         for s in range(self.steps):
@@ -142,10 +161,24 @@ class Planner(nn.Module):
             logits2 = self._point(self.query2(x) + self.first_choice(key1), word, keys, visible, scale)
             choice2 = logits2.argmax(-1) if given is None else torch.where(given[1][..., s] >= 0, given[1][..., s], logits2.argmax(-1))
             state = state + self.update(torch.cat([x, key1 + self._seen_from(word, keys, choice2)], dim=-1))
-            for kept, new in zip(out, (logits1, logits2, choice1, choice2), strict=True):
+            for kept, new in zip(out, (logits1, logits2, choice1, choice2, x), strict=True):
                 kept.append(new)
-        logits1, logits2, choice1, choice2 = (torch.stack(x, dim=2) for x in out)
-        return Plan(logits, logits1, logits2, operation, choice1, choice2)
+        logits1, logits2, choice1, choice2, x = (torch.stack(x, dim=2) for x in out)
+        plan = Plan(logits, logits1, logits2, operation, choice1, choice2)
+        if given is not None:
+            plan.other_order = self._other_order(plan, x, word, keys, given, scale)
+        return plan
+
+    def _other_order(self, plan: Plan, x, word, keys, given, scale) -> OtherOrder:
+        """The second pointer of labelled commuting steps, told the labelled second operand. The state of later steps is the same for
+        both orders, since `update` adds the two keys. x (B, A, D, d): what the pointers of each step ask with."""
+        commutes = (plan.operation == ADD) | (plan.operation == MULTIPLY)
+        step, real = pick((commutes & (given[0] >= 0) & (given[1] >= 0)).flatten(1))
+        word = gather(word, step // self.steps)
+        first = self._seen_from(word, keys, gather(given[1].flatten(1), step).clamp(min=0))
+        visible = gather(plan.operand1_logits.flatten(1, 2), step).isfinite()
+        query = self.query2(gather(x.flatten(1, 2), step)) + self.first_choice(first)
+        return OtherOrder(step, real, self._point(query, word, keys, visible, scale))
 
     def _seen_from(self, word, keys, choice):
         """Keys (B, A, d) of the chosen slots, turned back by the query's position, so that only relative positions remain."""

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from nanochat.dag.executor import CONSTANTS, IDENTITY, NO_REFERENCE, execute
 from nanochat.dag.numbers import NumberTable, Reading, absorbed_by, documents_of, read_numbers
-from nanochat.dag.planner import Plan, Planner, Rotary, Slots, gather, norm
+from nanochat.dag.planner import Plan, Planner, Rotary, Slots, gather, norm, pick
 
 DEEPEST_BRACKET = 7
 
@@ -61,13 +61,6 @@ class TowerOutput:
     plan: Plan
     labels: tuple | None
     reading: Reading
-
-
-def pick(flag: torch.Tensor):
-    """Positions (B, N) of the flagged entries of each row in order, padded, and which of them are real (B, N)."""
-    n = max(int(flag.sum(1).max()), 1)
-    order = torch.argsort((~flag).to(torch.uint8), dim=1, stable=True)[:, :n]
-    return order, flag.gather(1, order)
 
 
 class TrunkBlock(nn.Module):
