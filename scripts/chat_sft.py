@@ -8,6 +8,7 @@ One epoch of the mixture, or `--steps`. Interrupted, the same command goes on. W
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from nanochat.config import StageConfig, option
 from nanochat.pipeline.stage import Input, Run, Stage, execute
@@ -20,6 +21,7 @@ from nanochat.train.chat import (
     conversation_loss,
     expressions,
     make_loader,
+    observer_of,
     task_inputs,
     training_mixture,
 )
@@ -48,12 +50,14 @@ def work(config: Config, run: Run) -> str:
     conversations, arithmetic, length = training_mixture(config), expressions(config, tokenizer), model.config.sequence_len
     parts = {**conversations.counts(), "expressions": len(arithmetic)}
     run.say(f"{sum(parts.values()):,} items: {', '.join(f'{name} {n:,}' for name, n in parts.items())}")
+    observer = observer_of(model)
     metrics = fit(
         run,
         config,
         model=model,
         batches=make_loader(Joined([conversations, arithmetic]), config, run, tokenizer, length, "fine-tuning"),
-        loss_fn=conversation_loss,
+        loss_fn=partial(conversation_loss, logger=observer),
+        observer=observer,
         evaluate=UnseenLoss(config, run, tokenizer, length),
         meta=checkpoint.describe(model, tokenizer),
         parent=source["id"],

@@ -10,6 +10,7 @@ held-out side of the split. Writes checkpoints/dag_train/<tag>/.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -18,6 +19,7 @@ from nanochat.common import UserError, derive_seed
 from nanochat.config import StageConfig, at_least, option
 from nanochat.dag.arithmetic import answers_of, evaluation_batches, tensors_of
 from nanochat.dag.expressions import MOST_DIGITS, MOST_OPERATIONS, ExpressionSettings, check_styles
+from nanochat.dag.logger import DAGLogger
 from nanochat.dag.losses import structure_loss, whole_plans
 from nanochat.dag.numbers import format_value
 from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
@@ -100,7 +102,9 @@ def work(config: Config, run: Run) -> str:
     def evaluate(model):
         return match(model, unseen) | ({"problem_match": problem_match(model, told)} if told else {})
 
-    metrics = fit(run, config, model=model, batches=batches, loss_fn=loss_of, evaluate=evaluate, meta=meta)
+    observer = DAGLogger(model)
+    loss_fn = partial(loss_of, logger=observer)
+    metrics = fit(run, config, model=model, batches=batches, loss_fn=loss_fn, evaluate=evaluate, observer=observer, meta=meta)
     examples = config.steps * config.device_batch * compute.world
     run.result(params=params, examples=examples, **metrics)
     problems = f", of word problems {100 * metrics['problem_match']:.0f} %" if told else ""
@@ -131,10 +135,13 @@ def _unseen_problems(config: Config, tokenizer) -> list[tuple[list[int], str]]:
     return [] if items is None else [(render_prompt(tokenizer, items[i]), answer_text(items[i])) for i in range(min(len(items), 400))]
 
 
-def loss_of(model: PredictorOnlyModel, batch) -> tuple[torch.Tensor, dict]:
-    """Structure loss of a batch of PlanBatches, and how many of its decisions were right."""
+def loss_of(model: PredictorOnlyModel, batch, logger: DAGLogger | None = None) -> tuple[torch.Tensor, dict]:
+    """Structure loss of a batch of PlanBatches, and how many of its decisions were right; `logger` may look at the pass."""
     idx, labels, lengths = batch
-    return structure_loss(model(idx, labels=labels, lengths=lengths))
+    output = model(idx, labels=labels, lengths=lengths)
+    if logger is not None and logger.watching:
+        logger.see(output, idx)
+    return structure_loss(output)
 
 
 @torch.no_grad()

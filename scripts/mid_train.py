@@ -10,6 +10,7 @@ One epoch of all that, or `--steps`. Interrupted, the same command goes on. Writ
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from nanochat.common import UserError
 from nanochat.config import StageConfig, at_least, option
@@ -27,6 +28,7 @@ from nanochat.train.chat import (
     expressions,
     make_loader,
     mean_length,
+    observer_of,
     task_inputs,
     training_mixture,
 )
@@ -65,12 +67,14 @@ def work(config: Config, run: Run) -> str:
     if config.dag_depth != 0:
         _plug_in(model, tokenizer, config)
     unseen = UnseenLoss(config, run, tokenizer, model.config.sequence_len)
+    observer = observer_of(model)
     metrics = fit(
         run,
         config,
         model=model,
         batches=_batches(config, run, tokenizer, model.config.sequence_len),
-        loss_fn=conversation_loss,
+        loss_fn=partial(conversation_loss, logger=observer),
+        observer=observer,
         evaluate=lambda model: {**unseen(model), "val_bpb": _val_bpb(config, run, tokenizer, model)},
         meta=checkpoint.describe(model, tokenizer),
         parent=base["id"],

@@ -109,10 +109,13 @@ class DagBranch(nn.Module):
             carried = gate.gather(1, source.clamp(min=0))
         else:
             following, carried = cache.follow(idx, speaks, stream, gate)
-        side = {"following": following, "gate": carried, "gate_logit": logit, "speaks": speaks, "result": result, "output": output}
+        delta = torch.where(speaks[..., None], delta, 0.0)
+        mixed = x + delta.to(x.dtype)
+        side = {"following": following, "gate": carried, "gate_logit": logit, "speaks": speaks, "result": result, "output": output,
+                "hidden": x, "contribution": delta, "mixed": mixed}  # fmt: skip
         if plan is not None and self.training:
             side["loss"], side["metrics"] = self._auxiliary_loss(output, logit, speaks, plan)
-        return x + torch.where(speaks[..., None], delta, 0.0).to(x.dtype), side
+        return mixed, side
 
     def _per_token(self, output):
         """hidden (B, T, d), result (B, T) and whether there is one (B, T), from the planning tokens each token speaks for."""

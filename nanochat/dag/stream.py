@@ -41,7 +41,7 @@ class PlanBatches:
         self.stream = ExpressionStream(tokenizer, settings, "train", derive_seed(seed, "expressions", rank, world))
         self.batch, self.world, self.device = batch, world, torch.device(device)
         self.table, self.bos, self.steps, self.mode = NumberTable(tokenizer), tokenizer.bos_id, settings.steps, settings.mode
-        self.problems = problems
+        self.problems, self.examples = problems, 0
         self.of_problems = max(1, round(AT_ONCE * share)) if len(problems) and share > 0 else 0
         self._begin()
         lengths = [int(lengths.sum()) for _, _, lengths in self._block]
@@ -76,6 +76,7 @@ class PlanBatches:
             self._begin()
         idx, labels, lengths = self._block[self._given]
         self._given += 1
+        self.examples += self.batch
         plan = (x.to(self.device) for x in (labels.operation, labels.operand1, labels.operand2))
         return idx.to(self.device), PlanLabels(*plan), lengths.to(self.device)
 

@@ -129,6 +129,7 @@ class ConversationLoader(_Loader):
         super().__init__("conversations", batch, T, seed, rank, world, device)
         self.items, self.size, self.tokenizer, self.train_on = items, len(items), tokenizer, train_on
         self._cache: dict[int, Rendered] = {}
+        self.examples = 0  # conversations given out by this process
         self.packer = ItemPacker(len(items), self._measure, T + 1, seed)
 
     def __next__(self) -> ConversationBatch:
@@ -148,6 +149,7 @@ class ConversationLoader(_Loader):
                 end = at + len(item)
                 tokens[b, at:end] = item.ids
                 targets[b, at:end] = np.where(self._trained(item), item.ids, IGNORE)
+        self.examples += sum(map(len, documents))
         return ConversationBatch(self._move(tokens[:, :-1].copy()), self._move(targets[:, 1:].copy()), documents)
 
     def load_state_dict(self, state: dict) -> None:

@@ -40,6 +40,12 @@ CURVES = (
         percent=True,
     ),
     Curve("DAG gate (%)", {"dag/gate_open": "where it prints", "dag/gate_closed": "elsewhere"}, exactly(1), percent=True),
+    Curve(
+        "DAG operations (%)",
+        {"dag/operation_sharpness": "certainty", "dag/operation_diversity": "diversity"},
+        exactly(1),
+        percent=True,
+    ),
     Curve("learning rate (share of peak)", {"lr": "learning rate"}, None),
 )
 

@@ -107,10 +107,21 @@ def make_loader(items: Sequence, config, run, tokenizer, length: int, name: str,
     return ConversationLoader(items, tokenizer, config.device_batch, length, seed, compute.rank, compute.world, compute.device, train_on)
 
 
-def conversation_loss(model, batch: ConversationBatch) -> tuple[torch.Tensor, dict]:
-    """Loss of a batch, and what the branch measured on the way."""
+def observer_of(model):
+    """A DAGLogger for a model with a branch, else None: the `logger` of conversation_loss and the `observer` of fit."""
+    if model.branch is None:
+        return None
+    from nanochat.dag.logger import DAGLogger
+
+    return DAGLogger(model)
+
+
+def conversation_loss(model, batch: ConversationBatch, logger=None) -> tuple[torch.Tensor, dict]:
+    """Loss of a batch, and what the branch measured on the way; `logger`: a DAGLogger that may look at it."""
     plan = None if model.branch is None else model.branch.labels(batch.documents, batch.inputs)
     output = model(batch.inputs, batch.targets, plan=plan)
+    if logger is not None and logger.watching:
+        logger.see(output.side, batch.inputs)
     return output.loss, (output.side or {}).get("metrics", {})
 
 

@@ -1,4 +1,4 @@
-"""What the machine can do, and making it do so: peak arithmetic of GPUs, and the C library's way with freed memory."""
+"""What the machine can do, and making it do so: peak arithmetic and use of GPUs, and the C library's way with freed memory."""
 
 import contextlib
 import ctypes
@@ -27,6 +27,17 @@ def peak_flops(device: torch.device) -> float | None:
         return None
     name = torch.cuda.get_device_name(device)
     return next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
+
+
+def gpu_usage(device: torch.device) -> dict[str, float]:
+    """gpu_memory (GB, the most this process held at once) and gpu_utilisation (share of the last moment in which the GPU worked; only
+    where the `gpu` extra is installed) of a CUDA device; nothing elsewhere."""
+    if device.type != "cuda":
+        return {}
+    usage = {"gpu_memory": round(torch.cuda.max_memory_allocated(device) / 1e9, 3)}
+    with contextlib.suppress(ImportError, RuntimeError):  # without NVML, or where it answers no questions, as in some containers
+        usage["gpu_utilisation"] = torch.cuda.utilization(device) / 100
+    return usage
 
 
 def keep_freed_memory() -> None:

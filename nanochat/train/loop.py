@@ -2,8 +2,10 @@
 
     batches   an endless iterator with `tokens_per_step` (of one forward pass over all processes), `epoch`, `progress` and
               `state_dict` / `load_state_dict` (of plain values); what it yields only `loss_fn` looks into
+              examples handed out so far by this process as `examples`, if it counts them
     loss_fn   (model, batch) -> (loss, {name: number or tensor to log})
     evaluate  (model) -> {name: number}
+    observer  looks closer at the steps that are logged: dag/logger.py
 
 An interrupted run goes on from its newest valid checkpoint and, on a CPU, gives the same losses as one that never stopped.
 """
@@ -19,11 +21,21 @@ import torch.distributed as dist
 from nanochat import common
 from nanochat.common import Interrupted, UserError
 from nanochat.train import checkpoint
-from nanochat.train.hardware import keep_freed_memory, peak_flops
+from nanochat.train.hardware import gpu_usage, keep_freed_memory, peak_flops
 from nanochat.train.settings import TrainSettings, accumulation, check, make_optimizer, make_schedule
 
 SAY_SECONDS = 10.0  # a line for people about as often
 AVERAGE = 0.95  # memory of the running mean of the loss
+UNSAID = (
+    "loss",
+    "lr",
+    "tokens_per_s",
+    "dt",
+    "data_wait",
+    "examples_per_s",
+    "gpu_memory",
+    "gpu_utilisation",
+)  # said otherwise, or logged only
 
 
 class Batches(Protocol):
@@ -38,8 +50,21 @@ class Batches(Protocol):
     def load_state_dict(self, state: dict) -> None: ...
 
 
+class Observer(Protocol):
+    """Somebody who looks closer at the steps that are logged, in the first process."""
+
+    def begin(self, passes: int) -> None:
+        """The next call of loss_fn is to be observed; its loss is divided by `passes`."""
+
+    def get_wandb_logging_dict(self) -> dict[str, float]:
+        """What was seen, with all gradients of the step still in place."""
+
+    def console_line(self) -> str:
+        """A line for people after each evaluation; "" for none."""
+
+
 def fit(run, settings: TrainSettings, *, model: torch.nn.Module, batches: Batches, loss_fn: Callable, evaluate: Callable | None = None,
-        meta: dict, parent: str | None = None) -> dict[str, float]:  # fmt: skip
+        observer: Observer | None = None, meta: dict, parent: str | None = None) -> dict[str, float]:  # fmt: skip
     """Trains `model` under the stage contract of `run` and returns the final metrics.
 
     `meta` goes into every checkpoint: what `checkpoint.build_model` needs, and the tokenizer's hash. `parent` is the id of the
@@ -47,15 +72,16 @@ def fit(run, settings: TrainSettings, *, model: torch.nn.Module, batches: Batche
     requested and everything is saved; UserError when the loss is not a number.
     """
     check(settings)
-    return _Fit(run, settings, model, batches, loss_fn, evaluate, {**meta, "parent": parent}).train()
+    return _Fit(run, settings, model, batches, loss_fn, evaluate, observer, {**meta, "parent": parent}).train()
 
 
 class _Fit:
     """One run: its counters, and a method for each thing that happens in it."""
 
-    def __init__(self, run, settings, model, batches, loss_fn, evaluate, meta):
+    def __init__(self, run, settings, model, batches, loss_fn, evaluate, observer, meta):
         self.run, self.settings, self.batches, self.loss_fn, self.evaluate_fn = run, settings, batches, loss_fn, evaluate
         self.compute, self.meta = run.compute, {**meta, "identity": run.identity}
+        self.observer = observer if self.compute.rank == 0 else None  # only the first process writes
         self.accumulate = accumulation(settings.total_batch, batches.tokens_per_step)
         self.tokens_per_step = batches.tokens_per_step * self.accumulate
         self.model = model.to(self.compute.device).train()
@@ -66,31 +92,32 @@ class _Fit:
         self.optimizer = make_optimizer(model, settings, self.tokens_per_step)
         self.schedule = make_schedule(settings)
         self.step, self.seconds = 0, 0.0  # optimizer steps done, and the time they took without evaluations and saves
+        self.first, self.waited, self.observed = 0, 0.0, {}  # steps done before; seconds waited for data; what the observer saw last
         self.loss_sum, self.loss_weight = 0.0, 0.0  # running mean of the loss
         self.stale: list = []  # checkpoints that make place at the first save
         self.saved = time.monotonic()
-        self.said, self.said_at = time.monotonic(), (0, 0.0)  # when the last line was said; steps and seconds then
+        self.said, self.said_at = time.monotonic(), self._counts()  # when the last line was said, and the counts then
         self.peak = peak_flops(self.compute.device)
 
     # -- the run ------------------------------------------------------------------------------------------------------
 
     def train(self) -> dict[str, float]:
         self._start()
-        first = self.step
         measured, evaluated = {}, -1
         while not self.finished():
             began = time.monotonic()
             loss, extra, lr = self._one_step()
             self.seconds += time.monotonic() - began
             save_due, stop = self._agree()
-            values = {}
-            if self.step % self.settings.log_every == 0 or self.step == first + 1 or self.finished():
+            values, observed = {}, {}
+            if self._is_logged(self.step):
                 values = {"loss": loss, "lr": lr, **self._speed(time.monotonic() - began), **self._mean_over_processes(extra)}
+                observed = self.observed
             if self.evaluate_fn and self.settings.eval_every and self.step % self.settings.eval_every == 0 and not self.finished():
                 measured, evaluated = self._evaluate(), self.step
                 values |= measured
             if values:
-                self.run.log(self.step, **values)
+                self.run.log(self.step, **values, **observed)
             self._say(loss, values if evaluated == self.step else {})
             if stop and not self.finished():
                 self._save(measured)
@@ -99,9 +126,13 @@ class _Fit:
                 self._save(measured)
         return self._finish()
 
-    def finished(self) -> bool:
-        """True once the steps are done, or the epoch if no number of steps was given."""
-        return self.step >= self.settings.steps if self.settings.steps else self.batches.epoch >= 1 and self.step > 0
+    def finished(self, step: int | None = None) -> bool:
+        """True once the steps (or `step` steps) are done, or the epoch if no number of steps was given."""
+        step = self.step if step is None else step
+        return step >= self.settings.steps if self.settings.steps else self.batches.epoch >= 1 and step > 0
+
+    def _is_logged(self, step: int) -> bool:
+        return step % self.settings.log_every == 0 or step == self.first + 1 or self.finished(step)
 
     def progress(self) -> float:
         """Share of the run that is done: of its steps, or of the epoch."""
@@ -109,11 +140,8 @@ class _Fit:
 
     def _one_step(self) -> tuple[float, dict, float]:
         """Loss (mean over passes and processes), what loss_fn had to say about the last pass, learning-rate multiplier."""
-        before, epoch, total, extra = self.progress(), self.batches.epoch, 0.0, {}
-        for _ in range(self.accumulate):
-            loss, extra = self.loss_fn(self.model, next(self.batches))
-            (loss / self.accumulate).backward()
-            total = total + loss.detach()
+        before, epoch = self.progress(), self.batches.epoch
+        total, extra = self._passes()
         if self.batches.epoch.bit_length() > epoch.bit_length():  # epochs 1, 2, 4, ...: a tiny text ends one in every batch
             self.run.say(f"epoch {self.batches.epoch} ended: all of the data has been read")
         mean = common.all_reduce_sum([float(total) / self.accumulate / self.compute.world])[0]
@@ -130,6 +158,23 @@ class _Fit:
         self.loss_sum = AVERAGE * self.loss_sum + (1 - AVERAGE) * mean
         self.loss_weight = AVERAGE * self.loss_weight + (1 - AVERAGE)
         return mean, extra, lr
+
+    def _passes(self) -> tuple[torch.Tensor, dict]:
+        """Forward and backward passes of a step: the sum of their losses, and what loss_fn had to say about the last."""
+        total, extra, observed = 0.0, {}, False
+        for i in range(self.accumulate):
+            began = time.monotonic()
+            batch = next(self.batches)
+            self.waited += time.monotonic() - began
+            if self.observer and i + 1 == self.accumulate and self._is_logged(self.step + 1):
+                observed = True
+                self.observer.begin(self.accumulate)
+            loss, extra = self.loss_fn(self.model, batch)
+            (loss / self.accumulate).backward()
+            total = total + loss.detach()
+        if observed:
+            self.observed = self.observer.get_wandb_logging_dict()
+        return total, extra
 
     def _agree(self) -> tuple[bool, bool]:
         """(a checkpoint is due, a stop was requested): the same in every process, by the first one's clock."""
@@ -180,7 +225,7 @@ class _Fit:
         if self.compute.world > 1:
             for p in self.model.state_dict().values():
                 dist.broadcast(p, src=0)
-        self.said_at = (self.step, self.seconds)
+        self.first, self.said_at = self.step, self._counts()
 
     def _resume(self, path) -> None:
         checkpoint.load_weights(self.model, path)
@@ -220,14 +265,23 @@ class _Fit:
 
     # -- what people see ----------------------------------------------------------------------------------------------
 
+    def _counts(self) -> tuple:
+        """Steps, the seconds they took, the seconds of those in which there was no batch yet, and examples (None: not counted)."""
+        return self.step, self.seconds, self.waited, getattr(self.batches, "examples", None)
+
     def _speed(self, dt: float) -> dict:
-        """tokens_per_s since the last line, seconds of this step, and the share of the machines' peak it used."""
-        steps, seconds = self.step - self.said_at[0], self.seconds - self.said_at[1]
-        speed = steps * self.tokens_per_step / max(seconds, 1e-9)
-        mfu = None
+        """tokens_per_s since the last line, seconds of this step, the share of the machines' peak it used, the share of the time in
+        which this process waited for data, different examples per second of all processes, and how a GPU is used."""
+        both = zip(self._counts(), self.said_at, strict=True)
+        steps, seconds, waited, examples = (None if now is None else now - then for now, then in both)
+        seconds = max(seconds, 1e-9)
+        speed = steps * self.tokens_per_step / seconds
+        values = {"tokens_per_s": round(speed, 1), "dt": round(dt, 4), "mfu": None, "data_wait": round(min(1.0, waited / seconds), 5)}
         if self.peak and hasattr(self.model, "flops_per_token"):
-            mfu = speed * self.model.flops_per_token() / (self.peak * self.compute.world)
-        return {"tokens_per_s": round(speed, 1), "dt": round(dt, 4), "mfu": mfu}
+            values["mfu"] = speed * self.model.flops_per_token() / (self.peak * self.compute.world)
+        if examples is not None:
+            values["examples_per_s"] = round(examples * self.compute.world / seconds, 1)
+        return values | gpu_usage(self.compute.device)
 
     def _mean_over_processes(self, extra: dict) -> dict[str, float]:
         names = sorted(extra)
@@ -242,13 +296,11 @@ class _Fit:
         speed = self._speed(0.0)["tokens_per_s"]
         left = self.seconds * (1 / max(share, 1e-9) - 1)
         total = f"/{self.settings.steps}" if self.settings.steps else ""
-        also = "".join(
-            f", {name} {value:.3f}"
-            for name, value in measured.items()
-            if name not in ("loss", "lr", "tokens_per_s", "dt") and value is not None
-        )
+        also = "".join(f", {name} {value:.3f}" for name, value in measured.items() if name not in UNSAID and value is not None)
         self.run.say(f"step {self.step}{total} ({share:.0%}): loss {loss:.3f}{also}, {speed:,.0f} tokens/s, {common.duration(left)} left")
-        self.said, self.said_at = now, (self.step, self.seconds)
+        if measured and self.observer and (line := self.observer.console_line()):
+            self.run.say(line)
+        self.said, self.said_at = now, self._counts()
 
 
 def _random_state(device: torch.device) -> dict:

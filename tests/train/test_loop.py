@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 import torch
@@ -233,3 +234,52 @@ def test_a_batch_that_cannot_be_reached_is_refused_before_anything_is_written(ma
     with pytest.raises(UserError, match="use 64 or 128"):
         start(run, make_gpt(), tokenizer)
     assert checkpoint.existing() == []
+
+
+class Seen:
+    """An observer that notes when it is asked, and whether gradients are there."""
+
+    def __init__(self, model):
+        self.model, self.begun = model, []
+
+    def begin(self, passes):
+        self.begun.append(passes)
+        earlier = self.model.head.weight.grad
+        assert (earlier is not None and bool(earlier.any())) == (passes > 1)  # only those of the step's own passes
+
+    def get_wandb_logging_dict(self):
+        return {"dag/norm": float(self.model.head.weight.grad.norm())}
+
+    def console_line(self):
+        return "1 + 1 = 2"
+
+
+@pytest.mark.parametrize("total_batch, passes", [(0, 1), (128, 2)])
+def test_an_observer_sees_the_logged_steps_with_their_gradients_and_no_others(make_run, make_gpt, tokenizer, capsys, total_batch, passes):
+    run, model = make_run(steps=11, log_every=4, eval_every=4, total_batch=total_batch), make_gpt()
+    seen = Seen(model)
+    meta = checkpoint.describe(model, tokenizer)
+    fit(run, run.config, model=model, batches=CountingBatches(), loss_fn=gpt_loss, evaluate=lambda m: {"v": 1.0}, observer=seen, meta=meta)
+    found = {line["step"]: line["dag/norm"] for line in lines(run) if "dag/norm" in line}
+    assert list(found) == [1, 4, 8, 11] and all(v > 0 for v in found.values()) and seen.begun == [passes] * 4
+    said = capsys.readouterr().err
+    assert said.count("1 + 1 = 2") == 2 and "dag/norm" not in said
+
+
+def test_the_share_of_time_waited_for_data_and_examples_per_second_are_logged(make_run, make_gpt, tokenizer):
+    class Slow(CountingBatches):
+        examples = 0
+
+        def __next__(self):
+            time.sleep(0.05)
+            self.examples += self.rows
+            return super().__next__()
+
+    run = make_run(steps=4)
+    start(run, make_gpt(), tokenizer, batches=Slow())
+    line = lines(run)[3]
+    assert 0.5 < line["data_wait"] <= 1
+    assert line["examples_per_s"] == pytest.approx(line["tokens_per_s"] * 4 / 64, rel=0.01) and line["examples_per_s"] <= 4 / 0.05
+    quick = make_run("mid_train", steps=4)
+    start(quick, make_gpt(), tokenizer)
+    assert lines(quick)[3]["data_wait"] < 0.3 and "examples_per_s" not in lines(quick)[3]

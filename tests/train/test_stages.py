@@ -107,6 +107,10 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
     assert checkpoint.load_model("mid")[2]["parent"] == "base_train/default/step_000012"
 
     assert chat_sft.main(world) == 0
+    for stage, names in (("dag_train", ["usage/add"]), ("mid_train", ["gate/mean", "gradient/add"]), ("chat_sft", ["norm/ratio"])):
+        last = [json.loads(x) for x in (base_dir / f"stages/{stage}/metrics.jsonl").read_text().splitlines() if '"loss"' in x][-1]
+        assert all(f"dag/{name}" in last for name in [*names, "operation_diversity", "node/1"]) and 0 <= last["data_wait"] < 1
+        assert last["examples_per_s"] > 0
     model, _, meta = checkpoint.load_model("sft")
     assert model.branch is not None and meta["parent"] == "mid_train/default/step_000004"
     metrics = status("chat_sft")["metrics"]
