@@ -3,6 +3,7 @@
     python -m scripts.dag_trace "What is 12 plus 30 times 2?"               # as a question to the newest chat model
     python -m scripts.dag_trace "12+30*2=" --raw=true --source=dag          # the bare text, and the tower alone
     python -m scripts.dag_trace "What is 2/3 + 1?" --svg=plan.svg
+    python -m scripts.dag_trace "12+30*2=" --raw=true --source=dag --plans=5      # and the five best plans of the last token
 
 Behind every choice stands its probability. `exactly` is the same plan worked out in fractions: where it differs from the float64
 value, the difference is rounding. `gate` is how much the model wants to print the result there; from 0.5 on it does.
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from nanochat import common
 from nanochat.common import UserError
-from nanochat.config import option, parse
+from nanochat.config import at_least, option, parse
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Config:
     model_tag: str = option("", "tag of the training run; default: the one without", short="g")
     raw: bool = option(False, "the text as it stands, not as a user's question")
     svg: str = option("", "file to draw the plan into")
+    plans: int = option(0, "how many of the most probable plans of the last token are listed", "plans")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         if "--help" not in words and "-h" not in words and (len(texts) != 1 or not texts[0].strip()):
             raise UserError('give one text in quotes: python -m scripts.dag_trace "What is 12 plus 30 times 2?"')
         config = parse(Config, "dag_trace", [word for word in words if word.startswith("-")])
+        at_least(config, 0, "plans")
         trace = traced(config, texts[0])
         print("\n".join(lines(trace)))
         if config.svg:
@@ -65,7 +68,7 @@ def traced(config: Config, text: str):
         raise UserError(f"the {source} model was trained without the tower; choose another with --source or --model_tag")
     question = {"messages": [{"role": "user", "content": text}]}
     ids = [tokenizer.bos_id, *tokenizer.encode(text)] if config.raw else render_prompt(tokenizer, question)
-    return trace_text(model.eval(), tokenizer, ids)
+    return trace_text(model.eval(), tokenizer, ids, config.plans)
 
 
 def lines(trace) -> list[str]:
@@ -86,6 +89,9 @@ def lines(trace) -> list[str]:
             out.append(f"    gate {thought.gate:.3f}: {prints}")
         elif thought.printed and thought is trace.thoughts[-1]:
             out.append(f"    result {thought.printed}")
+    if trace.plans:
+        out.append(f"the {len(trace.plans)} best plans there")
+        out += [f"    {_percent(plan.probability)}  {plan.formula} = {_value(plan.value, None)}" for plan in trace.plans]
     return out
 
 

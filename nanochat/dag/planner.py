@@ -144,50 +144,61 @@ class Planner(nn.Module):
 
         `given`: slots of operand 1 and 2 (B, A, D), -1 where the planner shall choose.
         """
-        scale = 1 / math.sqrt(hidden.shape[-1])
-        earlier = slots.word[:, None] < word[..., None]  # (B, A, S')
-        same = slots.present[:, None] & (slots.document[:, None] == document[..., None])
+        earlier = self.earlier(slots, word, document)
+        own = (slots.word[:, None] == word[..., None]) & slots.present[:, None]  # (B, A, S')
         state, out = norm(hidden), ([], [], [], [], [])
-        keys = torch.cat([self.constant_key.weight.expand(len(hidden), -1, -1), slots.key], dim=1)
-        constants = torch.ones_like(earlier[..., :1]).expand(*earlier.shape[:2], len(CONSTANTS))
+        keys = self.all_keys(slots)
         for s in range(self.steps):
-            own = (slots.word[:, None] == word[..., None]) & (slots.step[:, None] >= 0) & (slots.step[:, None] < s)
-            reach = (earlier if self.mode == "tape" else earlier & (slots.step[:, None] < 0)) | own
-            visible = torch.cat([constants, reach & same], dim=-1)  # (B, A, S)
-            x = norm(state + self.step_embedding.weight[s] + self.operation_embedding(operation[:, :, s]))
-            logits1 = self._point(self.query1(x), word, keys, visible, scale)
+            reach = own & ((slots.step >= 0) & (slots.step < s))[:, None]
+            visible = earlier | F.pad(reach, (len(CONSTANTS), 0))  # (B, A, S)
+            x = self.question(state, s, operation[:, :, s])
+            logits1 = self.point(self.query1(x), word, keys, visible)
             choice1 = logits1.argmax(-1) if given is None else torch.where(given[0][..., s] >= 0, given[0][..., s], logits1.argmax(-1))
-            key1 = self._seen_from(word, keys, choice1)
-            logits2 = self._point(self.query2(x) + self.first_choice(key1), word, keys, visible, scale)
+            key1 = self.seen_from(word, keys, choice1)
+            logits2 = self.point(self.query2(x) + self.first_choice(key1), word, keys, visible)
             choice2 = logits2.argmax(-1) if given is None else torch.where(given[1][..., s] >= 0, given[1][..., s], logits2.argmax(-1))
-            state = state + self.update(torch.cat([x, key1 + self._seen_from(word, keys, choice2)], dim=-1))
+            state = state + self.update(torch.cat([x, key1 + self.seen_from(word, keys, choice2)], dim=-1))
             for kept, new in zip(out, (logits1, logits2, choice1, choice2, x), strict=True):
                 kept.append(new)
         logits1, logits2, choice1, choice2, x = (torch.stack(x, dim=2) for x in out)
         plan = Plan(logits, logits1, logits2, operation, choice1, choice2)
         if given is not None:
-            plan.other_order = self._other_order(plan, x, word, keys, given, scale)
+            plan.other_order = self._other_order(plan, x, word, keys, given)
         return plan
 
-    def _other_order(self, plan: Plan, x, word, keys, given, scale) -> OtherOrder:
+    def all_keys(self, slots: Slots):
+        """Keys (B, S, d) of constants, numbers and results."""
+        return torch.cat([self.constant_key.weight.expand(len(slots.key), -1, -1), slots.key], dim=1)
+
+    def earlier(self, slots: Slots, word, document):
+        """(B, A, S) bool: the constants, and the values that were there before each token and may be used by it."""
+        there = slots.present if self.mode == "tape" else slots.present & (slots.step < 0)
+        before = (slots.word[:, None] < word[..., None]) & there[:, None] & (slots.document[:, None] == document[..., None])
+        return F.pad(before, (len(CONSTANTS), 0), value=True)
+
+    def question(self, state, s: int, operation):
+        """What step `s` asks its pointers with: state (..., d), its operation (...) -> (..., d)."""
+        return norm(state + self.step_embedding.weight[s] + self.operation_embedding(operation))
+
+    def _other_order(self, plan: Plan, x, word, keys, given) -> OtherOrder:
         """The second pointer of labelled commuting steps, told the labelled second operand. The state of later steps is the same for
         both orders, since `update` adds the two keys. x (B, A, D, d): what the pointers of each step ask with."""
         commutes = (plan.operation == ADD) | (plan.operation == MULTIPLY)
         step, real = pick((commutes & (given[0] >= 0) & (given[1] >= 0)).flatten(1))
         word = gather(word, step // self.steps)
-        first = self._seen_from(word, keys, gather(given[1].flatten(1), step).clamp(min=0))
+        first = self.seen_from(word, keys, gather(given[1].flatten(1), step).clamp(min=0))
         visible = gather(plan.operand1_logits.flatten(1, 2), step).isfinite()
         query = self.query2(gather(x.flatten(1, 2), step)) + self.first_choice(first)
-        return OtherOrder(step, real, self._point(query, word, keys, visible, scale))
+        return OtherOrder(step, real, self.point(query, word, keys, visible))
 
-    def _seen_from(self, word, keys, choice):
+    def seen_from(self, word, keys, choice):
         """Keys (B, A, d) of the chosen slots, turned back by the query's position, so that only relative positions remain."""
         key = gather(keys, choice)
         return torch.where((choice < len(CONSTANTS))[..., None], key, self.rotary(key, word, back=True))
 
-    def _point(self, query, word, keys, visible, scale):
+    def point(self, query, word, keys, visible):
         """Logits (B, A, S): constants are compared with the query as it is, values with the query turned to its position."""
-        n = len(CONSTANTS)
+        n, scale = len(CONSTANTS), 1 / math.sqrt(query.shape[-1])
         plain = query @ keys[:, :n].transpose(1, 2)
         placed = self.rotary(query, word) @ keys[:, n:].transpose(1, 2)
         return (torch.cat([plain, placed], dim=-1).float() * scale).masked_fill(~visible, -math.inf)

@@ -15,6 +15,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from nanochat.dag.alternatives import Alternatives, best_plans
 from nanochat.dag.executor import CONSTANTS, IDENTITY, NO_REFERENCE, execute
 from nanochat.dag.numbers import NumberTable, Reading, absorbed_by, documents_of, read_numbers
 from nanochat.dag.planner import Plan, Planner, Rotary, Slots, gather, norm, pick
@@ -52,7 +53,8 @@ class PlanLabels:
 @dataclass
 class TowerOutput:
     """hidden (B, A, d) at the planning tokens; at (B, A) their token positions; present (B, A); of_token (B, T) which of the A a
-    token speaks for (-1: none); plan; labels of those tokens if any were given (operation, slots of operand 1 and 2: (B, A, D))."""
+    token speaks for (-1: none); plan; labels of those tokens if any were given (operation, slots of operand 1 and 2: (B, A, D));
+    word, document (B, A) of those tokens and slots: what was planned with, for other plans at the same tokens."""
 
     hidden: torch.Tensor
     at: torch.Tensor
@@ -61,6 +63,9 @@ class TowerOutput:
     plan: Plan
     labels: tuple | None
     reading: Reading
+    word: torch.Tensor
+    document: torch.Tensor
+    slots: Slots
 
 
 class TrunkBlock(nn.Module):
@@ -172,8 +177,13 @@ class DagTower(nn.Module):
         known = torch.cat([self.constants.expand(len(idx), -1), gather(gather(reading.value, word), n_at)], dim=1)
         self.run(plan, known)
         golds = None if given is None else (given_operation, *given)
-        output = TowerOutput(a_hidden, at, a_present, _speaks_for(reading, kept), plan, golds, reading)
+        output = TowerOutput(a_hidden, at, a_present, _speaks_for(reading, kept), plan, golds, reading, a_at, a_doc, slots)
         return (output, (word, present, x, caches, is_number, is_anchor, a_at, active)) if keep_words else output
+
+    def plans(self, output: TowerOutput, k: int, at=None) -> Alternatives:
+        """The `k` most probable plans of the planning tokens `at` (B, C), indices among the A of `output`; by default of all."""
+        every = torch.arange(output.at.shape[1], device=output.at.device).expand_as(output.at)
+        return best_plans(self, output, every if at is None else at, k)
 
     def run(self, plan: Plan, known: torch.Tensor) -> None:
         """Executes a plan: the result of a token is that of its last active step, or the operand of its identity."""
@@ -257,9 +267,15 @@ class PredictorOnlyModel(nn.Module):
         return self.tower(idx, labels=labels, lengths=lengths)
 
     @torch.no_grad()
-    def answers(self, idx, lengths) -> list[float]:
-        """The value planned at the last token of each row, NaN where there is none. idx (B, T) right-padded, lengths (B,)."""
+    def answers(self, idx, lengths, plans: int = 1) -> list[float]:
+        """The value planned at the last token of each row, NaN where there is none. idx (B, T) right-padded, lengths (B,).
+
+        `plans` 1: the value of the choices that are best one by one. More: the value to which most probability comes among that many
+        plans of the last token.
+        """
         output = self(idx, lengths=lengths)
         of_last = output.of_token.gather(1, (lengths - 1)[:, None])
         result = output.plan.result.gather(1, of_last.clamp(min=0))
+        if plans > 1:
+            result = self.tower.plans(output, plans, of_last.clamp(min=0)).likeliest_value()
         return torch.where(of_last >= 0, result, torch.nan).squeeze(1).tolist()

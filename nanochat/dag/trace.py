@@ -11,6 +11,7 @@ from fractions import Fraction
 
 import torch
 
+from nanochat.dag.alternatives import NEVER
 from nanochat.dag.executor import CONSTANTS, IDENTITY, OPERATIONS
 from nanochat.dag.numbers import format_value
 
@@ -59,13 +60,24 @@ class Thought:
         return format_value(self.result)
 
 
+@dataclass(frozen=True)
+class OtherPlan:
+    """One of the most probable plans of the last token that may plan: as a formula, its probability, and the value it comes to."""
+
+    formula: str
+    probability: float
+    value: float
+
+
 @dataclass
 class Trace:
-    """A text's tokens, the numbers read in it as (position of the last digit, value, slot), and the thoughts in order."""
+    """A text's tokens, the numbers read in it as (position of the last digit, value, slot), and the thoughts in order; plans of the last
+    thought, best first, if they were asked for."""
 
     tokens: list[str]
     numbers: list[tuple[int, float, int]]
     thoughts: list[Thought] = field(default_factory=list)
+    plans: list[OtherPlan] = field(default_factory=list)
 
 
 def exact_step(operation: str, x: Fraction | None, y: Fraction | None) -> Fraction | None:
@@ -75,11 +87,16 @@ def exact_step(operation: str, x: Fraction | None, y: Fraction | None) -> Fracti
     return {"add": lambda: x + y, "subtract": lambda: x - y, "multiply": lambda: x * y, "divide": lambda: x / y}.get(operation, lambda: x)()
 
 
-def trace_text(model, tokenizer, ids: list[int]) -> Trace:
-    """Traces one text. `model`: a PredictorOnlyModel, or a GPT with a branch (ValueError without one); ids: its tokens."""
+def trace_text(model, tokenizer, ids: list[int], plans: int = 0) -> Trace:
+    """Traces one text. `model`: a PredictorOnlyModel, or a GPT with a branch (ValueError without one); ids: its tokens; `plans`: how
+    many plans of the last token that may plan are listed."""
     with torch.no_grad():
         tower, output, gate = _forward(model, torch.tensor([ids], device=next(model.parameters()).device))
-        return _Reader(tower, tokenizer, output, ids).trace(gate)
+        reader = _Reader(tower, tokenizer, output, ids)
+        trace = reader.trace(gate)
+        if plans:
+            trace.plans = reader.plans(tower, plans)
+        return trace
 
 
 def _forward(model, idx: torch.Tensor):
@@ -132,6 +149,22 @@ class _Reader:
                 takes = "" if steps else step.operands[0].name
                 thoughts.append(Thought(position, self.tokens[position], tuple(steps), takes, gate_here, result, last.exact))
         return Trace(self.tokens, self.numbers, thoughts)
+
+    def plans(self, tower, k: int) -> list[OtherPlan]:
+        """The k best plans of the last token that may plan; to be asked for after `trace`, which names the steps before it."""
+        last = int(self.output.present[0].sum()) - 1
+        found = tower.plans(self.output, k, torch.tensor([[last]], device=self.output.at.device))
+        own, listed = self.first_result + last * self.depth, []
+        for i in (found.log_p[0, 0] > NEVER).nonzero().flatten().tolist():
+            names, formula = dict(self.names), ""
+            for s, operation in enumerate(found.operation[0, 0, i].tolist()):
+                if operation == IDENTITY and s:
+                    break
+                first, second = (names.get(int(chosen[0, 0, i, s]), "?") for chosen in (found.operand1, found.operand2))
+                formula = first if operation == IDENTITY else f"{first} {SYMBOLS[OPERATIONS[operation]]} {second}"
+                names[own + s] = f"({formula})"
+            listed.append(OtherPlan(formula, float(found.log_p[0, 0, i].exp()), float(found.value[0, 0, i])))
+        return listed
 
     def _step(self, a: int, s: int, slot: int, operation: str, name: str) -> Step:
         operands = []

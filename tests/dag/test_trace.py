@@ -1,6 +1,7 @@
 """The trace says what was computed: its values are the executor's, its fractions are exact, its graph is the plan."""
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -58,6 +59,18 @@ def test_what_the_tower_chose_itself_is_what_was_executed(tokenizer, make_predic
         values[step.name] = step.value
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_plans_listed_are_formulas_of_their_values(tokenizer, make_predictor, seed):
+    predictor = make_predictor(seed=seed)
+    trace = trace_text(predictor, tokenizer, [tokenizer.bos_id, *tokenizer.encode("12 + 3.5 =")], plans=30)
+    steps = {step.name: step.value for thought in trace.thoughts[:-1] for step in thought.steps}
+    assert len(trace.plans) == 30 and all(a.probability >= b.probability for a, b in zip(trace.plans, trace.plans[1:], strict=False))
+    for plan in trace.plans:
+        python = re.sub(r"s\d+", lambda m: f"({steps[m[0]]!r})", plan.formula).translate(str.maketrans("−×÷", "-*/"))
+        if math.isfinite(plan.value):
+            assert eval(python, {"nan": math.nan}) == pytest.approx(plan.value)
+
+
 def test_exact_results_are_fractions_and_nothing_where_there_is_none():
     third, two = Fraction(1, 3), Fraction(2)
     assert [exact_step(o, third, two) for o in OPERATIONS] == [Fraction(7, 3), Fraction(-5, 3), Fraction(2, 3), Fraction(1, 6), third]
@@ -83,9 +96,17 @@ def test_the_program_shows_numbers_steps_and_gates_and_draws_the_plan(saved, tmp
     assert picture.read_text().startswith("<svg") and ">30<" in picture.read_text()
 
 
+def test_the_program_lists_as_many_plans_as_asked_for(saved, capsys):
+    assert dag_trace.main(["What is 12 plus 30 times 2?", "--source=mid", "--plans=3"]) == 0
+    out = capsys.readouterr().out
+    head, _, listed = out.partition("the 3 best plans there\n")
+    assert head and len(listed.splitlines()) == 3 and all(" %  " in line and " = " in line for line in listed.splitlines())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["3+4", "--source=mid", "--plans=-1"], "plans"),
         ([], "give one text"),
         ([""], "give one text"),
         (["3+4", "5"], "give one text"),
