@@ -164,3 +164,8 @@ class TowerCache:
             self.gate = torch.where(begins, gate[:, t], self.gate)
             out.append((self.stream.gather(1, self.offset[:, None]).squeeze(1), self.gate))
         return tuple(torch.stack(x, dim=1) for x in zip(*out, strict=True))
+
+    def offered(self) -> list[list[int]]:
+        """For each row the tokens of the number that an open gate would print next, those already said left out; [] for none."""
+        rows = zip(self.stream.tolist(), self.offset.tolist(), (self.gate > 0).tolist(), strict=True)
+        return [[token for token in stream[offset:] if token >= 0] if is_open else [] for stream, offset, is_open in rows]

@@ -1,4 +1,4 @@
-"""Writes on from prompts: many rows of different lengths at once, a key-value cache, and a calculator.
+"""Writes on from prompts: many rows of different lengths at once, a key-value cache, and tokens that are forced.
 
     engine = Engine(model, tokenizer)
     engine.generate([prompt_a, prompt_b], max_tokens=64)             # two lists of tokens
@@ -7,11 +7,10 @@
 The prompts go through the model together, padded on the right; then each step takes every row one token further. A row ends at
 a stop token (not part of the answer), after `max_tokens`, or where the model's context ends.
 
-The calculator: when a row has said <|python_start|> expression <|python_end|>, and the expression is one, then its next tokens
-are not the model's but <|output_start|> result <|output_end|>, one a step, from a queue of the row's own.
+A row may have to say something: the calculator's output after <|python_start|> expression <|python_end|>, or the rest of a number
+that the arithmetic branch has begun to print. Then its next tokens come from a queue of its own (forced.py), one a step.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 from nanochat.infer.calculator import calculate
+from nanochat.infer.forced import ForcedTokens, Marks
 from nanochat.infer.sampling import check_settings, row_streams, sample
 from nanochat.model.cache import KVCache
 
@@ -27,7 +27,7 @@ PREFILL_LOGITS = {"cuda": 1 << 30, "cpu": 1 << 27}  # logits at once: 4 GB and 5
 
 @dataclass
 class Completion:
-    """What one row said. `sampled[i]` is False where token i was forced by the tool.
+    """What one row said. `sampled[i]` is False where token i was forced, see forced.py.
 
     `ended`: "stop" at a stop token, "length" after max_tokens, "context" at the end of the model's context.
     """
@@ -43,6 +43,7 @@ class Engine:
 
     def __init__(self, model, tokenizer, calculator: Callable[[str], str | None] | None = calculate):
         self.model, self.tokenizer, self.calculator = model, tokenizer, calculator
+        self.marks = Marks(tokenizer)
         self.stop = (tokenizer.special("<|assistant_end|>"), tokenizer.bos_id)
 
     @property
@@ -123,27 +124,43 @@ class Engine:
         cache = self._cache(rows)
         logits = self._prefill(cache, [row.prompt for row in rows])
         while True:
-            tokens = self._choose(rows, logits, temperature, top_k)
-            for row, token in zip(rows, tokens, strict=True):
+            offered = self._offered(cache, len(rows))
+            tokens = self._choose(rows, logits, offered, temperature, top_k)
+            for row, token, number in zip(rows, tokens, offered, strict=True):
                 if row.said.ended is None:
-                    row.take(token)
+                    row.take(token, number)
             yield
             active = [row.said.ended is None for row in rows]
             if not any(active):
                 return
             logits = self._step(cache, tokens, active)
 
-    def _choose(self, rows: list["_Row"], logits, temperature: float, top_k: int | None) -> list[int]:
+    def _offered(self, cache: KVCache, rows: int) -> list[list[int]]:
+        """For each row the tokens of the number that its branch would print now, [] for none."""
+        offered = getattr(cache.branch_state, "offered", None)  # a branch need not print numbers
+        return offered() if offered else [[]] * rows
+
+    def _choose(self, rows: list["_Row"], logits, offered: list[list[int]], temperature: float, top_k: int | None) -> list[int]:
         """The next token of each row: the first of its queue if there is one, else from its logits (V,). Ended rows get BOS."""
-        free = [row.said.ended is None and not row.forced for row in rows]
+        queues = [row.forced.queue for row in rows]
+        free = [row.said.ended is None and not queue for row, queue in zip(rows, queues, strict=True)]
         chosen = [None] * len(rows)
         if any(free):
             uniform = None
             if temperature > 0:
                 uniform = torch.tensor([row.random.random() if f else 0.0 for row, f in zip(rows, free, strict=True)], dtype=torch.float64)
-            chosen = sample(logits, uniform, temperature, top_k).tolist()
+            chosen = sample(self._allowed(rows, logits, offered, free), uniform, temperature, top_k).tolist()
         bos = self.tokenizer.bos_id
-        return [row.forced[0] if row.forced else c if f else bos for row, f, c in zip(rows, free, chosen, strict=True)]
+        return [queue[0] if queue else c if f else bos for queue, f, c in zip(queues, free, chosen, strict=True)]
+
+    @staticmethod
+    def _allowed(rows: list["_Row"], logits, offered: list[list[int]], free: list[bool]):
+        """The logits (B, V) with -inf where a row may not say a token."""
+        barred = [row.forced.barred(number) if f else None for row, number, f in zip(rows, offered, free, strict=True)]
+        if not any(mask is not None for mask in barred):
+            return logits
+        masks = torch.stack([torch.zeros(logits.shape[-1], dtype=torch.bool) if mask is None else mask for mask in barred])
+        return logits.masked_fill(masks.to(logits.device), -torch.inf)
 
     @torch.no_grad()
     def _cache(self, rows: list["_Row"]) -> KVCache:
@@ -180,22 +197,16 @@ class Engine:
 
 
 class _Row:
-    """One prompt on its way: what it has said, what it must say next, and whether it is in the middle of a tool call."""
+    """One prompt on its way: what it has said, and what it must say next."""
 
     def __init__(self, engine: Engine, prompt: list[int], limit: int, max_tokens: int, stop: frozenset[int], random: np.random.Generator):
-        self.tokenizer, self.calculator, self.stop = engine.tokenizer, engine.calculator, stop
-        self.prompt, self.limit, self.random = prompt, limit, random
+        self.prompt, self.limit, self.stop, self.random = prompt, limit, stop, random
         self.at_limit = "length" if limit == max_tokens else "context"
-        self.said = Completion()
-        self.forced: deque[int] = deque()
-        self.call: list[int] | None = None  # the tokens of the expression, between <|python_start|> and <|python_end|>
-        self.opening, self.closing = (engine.tokenizer.special(f"<|python_{name}|>") for name in ("start", "end"))
+        self.said, self.forced = Completion(), ForcedTokens(engine.marks, engine.calculator)
 
-    def take(self, token: int) -> None:
-        """The row says `token`: the first of its queue, or the model's choice."""
-        sampled = not self.forced
-        if self.forced:
-            self.forced.popleft()
+    def take(self, token: int, offered: Sequence[int] = ()) -> None:
+        """The row says `token`: the first of its queue, or the model's choice. `offered`: the number that could be printed now."""
+        sampled = self.forced.take(token, offered)
         if token in self.stop and sampled:
             self.said.ended = "stop"
             return
@@ -203,21 +214,4 @@ class _Row:
         self.said.sampled.append(sampled)
         if len(self.said.tokens) >= self.limit:
             self.said.ended = self.at_limit
-            self.forced.clear()
-        elif sampled:
-            self._follow_call(token)
-
-    def _follow_call(self, token: int) -> None:
-        if token == self.opening:
-            self.call = []
-        elif token == self.closing and self.call is not None:
-            self._answer(self.tokenizer.decode(self.call))
-            self.call = None
-        elif self.call is not None:
-            self.call.append(token)
-
-    def _answer(self, expression: str) -> None:
-        result = self.calculator(expression) if self.calculator else None
-        if result is not None:
-            marks = self.tokenizer.special("<|output_start|>"), self.tokenizer.special("<|output_end|>")
-            self.forced.extend([marks[0], *self.tokenizer.encode(result), marks[1]])
+            self.forced.queue.clear()

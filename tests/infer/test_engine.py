@@ -1,5 +1,6 @@
 """The engine says what the model alone would say, row by row, with or without neighbours, and hands sums to the calculator."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nanochat.dag.numbers import format_value
+from nanochat.infer.calculator import calculate
 from nanochat.infer.engine import Engine
+from nanochat.infer.forced import ForcedTokens, Marks
 from nanochat.infer.sampling import row_streams, sample
 from tests.infer.conftest import tokens
 
@@ -62,17 +66,102 @@ def arithmetic_model(make_model, tokenizer):
 
 
 SUMS = ("12+30*2=", "(7-3)/2 is ", "5", "what is 1+1? ")
+DIGITS, BEGINS = {ord(c) for c in "0123456789"}, {ord(c) for c in "0123456789-."}
 
 
-def test_with_the_arithmetic_branch_cached_rows_say_what_recomputation_says(arithmetic_model, tokenizer):
+def recomputed_numbers(model, prompt, steps, temperature=0.0, top_k=None, stream=None):
+    """`recomputed` for a model that prints numbers: (tokens, the numbers begun as (where, text)), both from full forwards alone."""
+    said, begun, queue, ended = [], [], "", False
+    for _ in range(steps):
+        if queue:
+            said.append(ord(queue[0]))
+            queue = queue[1:]
+            continue
+        with torch.no_grad():
+            output = model(torch.tensor([[*prompt, *said]]))
+        logits, following, gate = output.logits[:, -1], int(output.side["following"][0, -1]), float(output.side["gate"][0, -1])
+        offer = following if gate > 0 else -1
+        barred = BEGINS - {offer} if offer >= 0 else DIGITS if ended else set()
+        logits[:, list(barred)] = -torch.inf
+        token = int(sample(logits, torch.tensor([stream.random()], dtype=torch.float64) if temperature else None, temperature, top_k))
+        ended = ended and token in (ord("."), ord(","))
+        if token == offer:
+            begun.append((len(said), format_value(float(output.side["result"][0, -1]))))
+            queue, ended = begun[-1][1][1:], True
+        said.append(token)
+    return said, begun
+
+
+def with_open_gate(model):
+    """The gate at 0.88 wherever a result could be printed: an eighth of what is drawn there is the model's own."""
+    torch.nn.init.zeros_(model.branch.gate.weight)
+    torch.nn.init.constant_(model.branch.gate.bias, 2.0)
+    return model
+
+
+@pytest.mark.parametrize("settings", [(1.0, None), (1.0, 30), (0.0, None)])
+def test_with_the_arithmetic_branch_cached_rows_say_what_recomputation_says(arithmetic_model, tokenizer, settings):
     prompts = [[256, *tokenizer.encode(text)] for text in SUMS]
-    expected = [recomputed(arithmetic_model, p, 12, 1.0, 30, s) for p, s in zip(prompts, row_streams(0, 4), strict=True)]
-    assert Engine(arithmetic_model, tokenizer, None).generate(prompts, 12, 1.0, 30, stop=NEVER) == expected
+    streams = row_streams(0, 4)
+    expected = [recomputed_numbers(arithmetic_model, p, 12, *settings, s)[0] for p, s in zip(prompts, streams, strict=True)]
+    assert Engine(arithmetic_model, tokenizer, None).generate(prompts, 12, *settings, stop=NEVER) == expected
+
+
+@pytest.mark.parametrize("top_k", [None, 40])
+def test_at_temperature_one_a_number_that_is_begun_is_the_computed_one_to_its_end(arithmetic_model, tokenizer, top_k):
+    model, prompt, samples = with_open_gate(arithmetic_model), [256, *tokenizer.encode("125-4030=")], 60
+    engine = Engine(model, tokenizer, None)
+    with torch.no_grad():
+        number = format_value(float(model(torch.tensor([prompt])).side["result"][0, -1]))
+    assert len(number) > 2, "choose another prompt"
+    texts = [tokenizer.decode(row) for row in engine.generate([prompt] * samples, len(number) + 3, 1.0, top_k, stop=NEVER)]
+    printed = [text for text in texts if text.startswith(number)]
+    assert samples / 2 < len(printed) < samples
+    assert not any(re.match(r"[.,]?\d", text[len(number) :]) for text in printed)
+    assert not any(text[0] in "0123456789-." for text in texts if text not in printed)
+
+
+def test_several_samples_of_several_prompts_are_those_of_full_forwards(arithmetic_model, tokenizer):
+    model = with_open_gate(arithmetic_model)
+    prompts = [[256, *tokenizer.encode(text)] for text in ("3+4=", "125-4030=", "125-4030=", "9 / 4 = ")]
+    together, whole = Engine(model, tokenizer, None).complete(prompts, 14, 1.0, 50, stop=NEVER), 0
+    for prompt, said, stream in zip(prompts, together, row_streams(0, 4), strict=True):
+        tokens, begun = recomputed_numbers(model, prompt, 14, 1.0, 50, stream)
+        assert said.tokens == tokens
+        for at, number in begun:
+            text = tokenizer.decode(said.tokens[at : at + len(number)])
+            assert number.startswith(text) and said.sampled[at] and not any(said.sampled[at + 1 : at + len(text)])
+            whole += len(text) > 1
+    assert whole, "choose other prompts"
+    assert together[:1] == Engine(model, tokenizer, None).complete(prompts[:1], 14, 1.0, 50, stop=NEVER)
+
+
+def test_digits_forced_inside_a_tool_call_are_part_of_the_expression(tokenizer):
+    forced = ForcedTokens(Marks(tokenizer), calculate)
+    for token in tokens(tokenizer, "{python_start}2*"):
+        assert forced.take(token)
+    offered = tokens(tokenizer, "107")
+    assert forced.take(offered[0], offered) and list(forced.queue) == offered[1:]
+    assert not forced.take(offered[1]) and not forced.take(offered[2]) and forced.barred([])[ord("8")]
+    assert forced.take(*tokens(tokenizer, "{python_end}"))
+    assert list(forced.queue) == tokens(tokenizer, "{output_start}214{output_end}") and forced.barred([]) is None
+
+
+def test_what_may_stand_behind_a_number(tokenizer):
+    forced = ForcedTokens(Marks(tokenizer), None)
+    assert forced.barred([]) is None
+    forced.take(ord("7"), [ord("7")])
+    assert [chr(i) for i in forced.barred([]).nonzero().flatten() if i < 128] == list("0123456789")
+    forced.take(ord("."))
+    assert forced.barred([])[ord("0")]
+    forced.take(ord(" "))
+    assert forced.barred([]) is None
+    assert [chr(i) for i in forced.barred([ord("7")]).nonzero().flatten() if i < 128] == list("-.012345689")
 
 
 def test_a_long_row_that_ends_at_once_leaves_the_branch_in_order_for_a_short_one(arithmetic_model, tokenizer):
     prompts = [[256, *tokenizer.encode("some words " * 5)], [256, *tokenizer.encode("7")]]
-    ended, runs_on = (recomputed(arithmetic_model, p, n) for p, n in zip(prompts, (1, 40), strict=True))
+    ended, runs_on = (recomputed_numbers(arithmetic_model, p, n)[0] for p, n in zip(prompts, (1, 40), strict=True))
     assert ended[0] not in runs_on, "choose other prompts"
     assert Engine(arithmetic_model, tokenizer, None).generate(prompts, 40, stop=ended) == [[], runs_on]
 
@@ -232,7 +321,7 @@ def test_a_result_of_several_digits_is_forced_digit_by_digit_and_the_cache_follo
     prompt = [256, 65]
     engine = Engine(model, tokenizer, lambda expression: "12345")
     row = engine._rows([prompt], 20, 0.0, None, 0, NEVER)
-    row[0].call = []  # as if <|python_start|> had been said
+    row[0].forced.call = []  # as if <|python_start|> had been said
     row[0].take(opening), row[0].take(closing)
     row[0].prompt = [*prompt, opening, closing]
     for _ in engine._decode(row, 0.0, None):
