@@ -1,6 +1,6 @@
 """Exact match of printed answers to arithmetic, on expressions that training could not have seen, or on a file of your own.
 
-    python -m scripts.dag_eval --source=dag                 # the tower alone, as dag_train left it
+    python -m scripts.dag_eval --source=dag                 # the tower alone, as dag_train left it; --model_tag=soft: another variant
     python -m scripts.dag_eval --source=sft --items=10000   # the chat model: what it writes must be the number and nothing else
     python -m scripts.dag_eval --source=sft --suites=operations,digits,repeated,templates,gate --operations=10
     python -m scripts.dag_eval --source=mid --suite=my_questions.jsonl

@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 def traced(config: Config, text: str):
     """The Trace of a text by the chosen model; UserError if there is none or it has no tower."""
     from nanochat.dag.trace import trace_text
+    from nanochat.dag.variants import require_tower
     from nanochat.data.conversations import render_prompt
     from nanochat.train import checkpoint
 
@@ -64,6 +65,7 @@ def traced(config: Config, text: str):
         source = next((s for s in ("sft", "mid", "dag") if checkpoint.latest(checkpoint.SOURCES[s], config.model_tag)), "dag")
     model, tokenizer, meta = checkpoint.load_model(source, config.model_tag)
     common.say(f"{source} model {meta['id']}")
+    require_tower(meta, "traced; choose a tower with --model_tag")
     if source != "dag" and model.branch is None:
         raise UserError(f"the {source} model was trained without the tower; choose another with --source or --model_tag")
     question = {"messages": [{"role": "user", "content": text}]}

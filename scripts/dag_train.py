@@ -2,11 +2,16 @@
 
     python -m scripts.dag_train --profile=embedded
     python -m scripts.dag_train --tag=isolated --mode=isolated      # the whole plan at the answer, no tape
+    python -m scripts.dag_train --tag=soft --variant=soft           # an earlier system on the same examples, to compare
     torchrun --standalone --nproc_per_node=8 -m scripts.dag_train --profile=d20_a100x8
 
 The loss is cross-entropy on operations and operands; nothing is differentiated through arithmetic. `answer_match` is exact
 match of the printed answer on unseen expressions, `problem_match` on unseen word problems. Nothing trained on is from the
 held-out side of the split. Writes checkpoints/dag_train/<tag>/.
+
+The other variants are the systems that came before the tower: soft (vector nodes, everything a mixture), stack and pointer (numbers
+read as sign and log magnitude). They take the same examples, options and loop, plan all at the answer, and cannot be plugged into a
+GPT; nanochat/dag/variants.py says more.
 """
 
 from dataclasses import dataclass
@@ -19,12 +24,11 @@ from nanochat.common import UserError, derive_seed
 from nanochat.config import StageConfig, at_least, option
 from nanochat.dag.arithmetic import answers_of, evaluation_batches, tensors_of
 from nanochat.dag.expressions import MOST_DIGITS, MOST_OPERATIONS, ExpressionSettings, check_styles
-from nanochat.dag.logger import DAGLogger
-from nanochat.dag.losses import structure_loss, whole_plans
 from nanochat.dag.numbers import format_value
-from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
+from nanochat.dag.predictor import TowerConfig
 from nanochat.dag.stream import PlanBatches, planned_questions
 from nanochat.dag.surface import STYLES
+from nanochat.dag.variants import VARIANTS, Variant
 from nanochat.data.conversations import render_prompt
 from nanochat.data.tokenizer import Tokenizer
 from nanochat.pipeline.stage import Input, Run, Stage, execute
@@ -37,7 +41,12 @@ from tasks.common import answer_text
 
 @dataclass
 class Config(TrainSettings, StageConfig):
-    mode: str = option("tape", "tape: tokens may use results of earlier tokens; isolated: only their own", choices=("tape", "isolated"))
+    variant: str = option("tower", "which system, see above", choices=tuple(VARIANTS))
+    mode: str | None = option(
+        None,
+        "tape: tokens may use results of earlier tokens; isolated: only their own; default: tape for the tower, isolated for all others",
+        choices=("tape", "isolated"),
+    )
     dag_depth: int | None = option(
         None, "operations a token may carry out; default: 2 in tape mode, as many as --operations in isolated", "operations"
     )
@@ -72,17 +81,17 @@ def check(config: Config) -> None:
 
 
 def work(config: Config, run: Run) -> str:
-    tokenizer = Tokenizer.load()
+    tokenizer, variant = Tokenizer.load(), VARIANTS[config.variant]
     torch.manual_seed(derive_seed(config.seed, "tower"))
     written = ExpressionSettings(
         operations=(1, config.operations),
         max_digits=config.max_digits,
-        mode=config.mode,
+        mode=_mode(config),
         steps=_depth(config),
         styles=tuple(config.styles),
     )
-    tower = TowerConfig(tokenizer.vocab_size, tokenizer.bos_id, config.width, config.layers, config.heads, written.steps, config.mode)
-    model, compute = PredictorOnlyModel(tower, tokenizer), run.compute
+    tower = TowerConfig(tokenizer.vocab_size, tokenizer.bos_id, config.width, config.layers, config.heads, written.steps, written.mode)
+    model, compute = variant.model(tower, tokenizer), run.compute
     batches = PlanBatches(
         tokenizer,
         written,
@@ -95,15 +104,15 @@ def work(config: Config, run: Run) -> str:
         share=config.problem_share,
     )
     params = sum(p.numel() for p in model.parameters())
-    run.say(f"{params:,} parameters, {config.mode} mode, {written.steps} steps a token")
+    run.say(f"{params:,} parameters, {written.mode} mode, {written.steps} steps a token")
     unseen, told = evaluation_batches(tokenizer, written, config.eval_items, config.seed), _unseen_problems(config, tokenizer)
-    meta = {"model_config": tower.to_dict(), "branch_config": None, "tokenizer_hash": tokenizer.hash}
+    meta = {"variant": config.variant, "model_config": tower.to_dict(), "branch_config": None, "tokenizer_hash": tokenizer.hash}
 
     def evaluate(model):
-        return match(model, unseen) | ({"problem_match": problem_match(model, told)} if told else {})
+        return match(model, unseen, variant) | ({"problem_match": problem_match(model, told)} if told else {})
 
-    observer = DAGLogger(model)
-    loss_fn = partial(loss_of, logger=observer)
+    observer = variant.logger(model) if variant.logger else None
+    loss_fn = partial(variant.loss, logger=observer)
     metrics = fit(run, config, model=model, batches=batches, loss_fn=loss_fn, evaluate=evaluate, observer=observer, meta=meta)
     examples = config.steps * config.device_batch * compute.world
     run.result(params=params, examples=examples, **metrics)
@@ -113,10 +122,18 @@ def work(config: Config, run: Run) -> str:
     )
 
 
+def _mode(config: Config) -> str:
+    modes = VARIANTS[config.variant].modes
+    if config.mode not in (None, *modes):
+        raise UserError(f"--variant={config.variant} has no {config.mode} mode; leave out --mode={config.mode}")
+    return config.mode or modes[0]
+
+
 def _depth(config: Config) -> int:
-    least = 2 if config.mode == "tape" else config.operations
+    mode = _mode(config)
+    least = 2 if mode == "tape" else config.operations
     if config.dag_depth is not None and config.dag_depth < least:
-        raise UserError(f"--dag_depth={config.dag_depth} is too few: {config.mode} mode needs {least} for {config.operations} operations")
+        raise UserError(f"--dag_depth={config.dag_depth} is too few: {mode} mode needs {least} for {config.operations} operations")
     return config.dag_depth or least
 
 
@@ -135,30 +152,21 @@ def _unseen_problems(config: Config, tokenizer) -> list[tuple[list[int], str]]:
     return [] if items is None else [(render_prompt(tokenizer, items[i]), answer_text(items[i])) for i in range(min(len(items), 400))]
 
 
-def loss_of(model: PredictorOnlyModel, batch, logger: DAGLogger | None = None) -> tuple[torch.Tensor, dict]:
-    """Structure loss of a batch of PlanBatches, and how many of its decisions were right; `logger` may look at the pass."""
-    idx, labels, lengths = batch
-    output = model(idx, labels=labels, lengths=lengths)
-    if logger is not None and logger.watching:
-        logger.see(output, idx)
-    return structure_loss(output)
-
-
 @torch.no_grad()
-def match(model: PredictorOnlyModel, unseen: dict) -> dict[str, float]:
-    """answer_match: share of printed answers that are right; plan_match: share of expressions with every decision right."""
+def match(model, unseen: dict, variant: Variant) -> dict[str, float]:
+    """answer_match: share of printed answers that are right; plan_match, if the variant decides: share with every decision right."""
     answers = plans = n = 0
     device = next(model.parameters()).device
     for batch in unseen.values():
         idx, labels, lengths = tensors_of(batch, device)
         said = [format_value(v) for v in model.answers(idx, lengths)]
         answers += sum(s == expected for s, expected in zip(said, answers_of(batch), strict=True))
-        plans += int(whole_plans(model(idx, labels=labels, lengths=lengths)).sum())
+        plans += int(variant.plans_right(model, idx, labels, lengths).sum()) if variant.plans_right else 0
         n += len(batch)
-    return {"answer_match": answers / n, "plan_match": plans / n}
+    return {"answer_match": answers / n, **({"plan_match": plans / n} if variant.plans_right else {})}
 
 
-def problem_match(model: PredictorOnlyModel, problems: list[tuple[list[int], str]]) -> float:
+def problem_match(model, problems: list[tuple[list[int], str]]) -> float:
     """Share of problems (prompt, printed answer) whose planned value prints as the answer."""
     prompts, expected = zip(*problems, strict=True)
     idx = torch.nn.utils.rnn.pad_sequence([torch.tensor(p) for p in prompts], batch_first=True)

@@ -85,10 +85,12 @@ def work(config: Config, run: Run) -> str:
 
 
 def _plug_in(model, tokenizer, config: Config) -> None:
-    """Attaches the tower of dag_train; UserError if it is not of the depth that was asked for."""
+    """Attaches the tower of dag_train; UserError if it is none, or not of the depth that was asked for."""
     from nanochat.dag import attach_branch
+    from nanochat.dag.variants import require_tower
 
     predictor, _, meta = checkpoint.load_model("dag", config.dag_tag)
+    require_tower(meta, "plugged into a GPT; choose a tower with --dag_tag")
     depth = predictor.config.steps
     if config.dag_depth not in (None, depth):
         raise UserError(

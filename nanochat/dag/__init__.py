@@ -11,11 +11,12 @@ def build_branch(branch_config: dict, tokenizer):
     return DagBranch(BranchConfig.from_dict(branch_config), tokenizer)
 
 
-def build_tower(tower_config: dict, tokenizer):
-    """The PredictorOnlyModel (with fresh weights) described by a `dag_train` checkpoint's `model_config`."""
-    from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
+def build_predictor(meta: dict, tokenizer):
+    """The model (with fresh weights) described by the meta.json of a `dag_train` checkpoint: its variant and its shape."""
+    from nanochat.dag.predictor import TowerConfig
+    from nanochat.dag.variants import VARIANTS, variant_of
 
-    return PredictorOnlyModel(TowerConfig(**tower_config), tokenizer)
+    return VARIANTS[variant_of(meta)].model(TowerConfig(**meta["model_config"]), tokenizer)
 
 
 def attach_branch(model, predictor, tokenizer, **options):

@@ -75,12 +75,13 @@ def labelled_result(labels, answer: int, numbers: Numbers, steps: int) -> Fracti
 
 
 class Respondent:
-    """A model that answers: the tower alone with the value it plans, a chat model with what it writes, greedily."""
+    """A model that answers: the tower (or another variant of dag_train) alone with the value it plans, a chat model with what it writes,
+    greedily."""
 
     def __init__(self, model, tokenizer, batch: int = 256, max_tokens: int = 24):
         self.model, self.tokenizer, self.batch, self.max_tokens = model, tokenizer, batch, max_tokens
-        self.alone = hasattr(model, "tower")
-        self.engine, self.tower = None, model.tower if self.alone else None
+        self.alone = hasattr(model, "answers")
+        self.engine, self.tower = None, getattr(model, "tower", None)
         if not self.alone:
             from nanochat.infer.engine import Engine
 

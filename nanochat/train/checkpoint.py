@@ -173,8 +173,9 @@ def as_input(source: str, tag: str = "") -> Input:
 def load_model(source: str, tag: str = "", step: int | None = None, device: torch.device | str = "cpu"):
     """(model, tokenizer, meta) of a checkpoint, the model in evaluation mode on `device`.
 
-    The model is a GPT, with its branch if it was saved with one; for `dag` it is the predictor alone. meta is meta.json plus
-    `id`, by which children name it. UserError if there is none, or if the tokenizer is not the one it was trained with.
+    The model is a GPT, with its branch if it was saved with one; for `dag` it is the predictor alone, of the variant it was
+    trained as. meta is meta.json plus `id`, by which children name it. UserError if there is none, or if the tokenizer is not the
+    one it was trained with.
     """
     path = find(source, tag, step)
     meta = {**common.read_json(path / META), "id": checkpoint_id(path)}
@@ -194,9 +195,9 @@ def load_model(source: str, tag: str = "", step: int | None = None, device: torc
 def build_model(meta: dict, tokenizer) -> torch.nn.Module:
     """The model a meta.json describes, with fresh weights."""
     if meta["stage"] == SOURCES["dag"]:
-        from nanochat.dag import build_tower
+        from nanochat.dag import build_predictor
 
-        return build_tower(meta["model_config"], tokenizer)
+        return build_predictor(meta, tokenizer)
     model = GPT(GPTConfig.from_dict(meta["model_config"]))
     if meta.get("branch_config") is not None:
         from nanochat.dag import build_branch

@@ -10,11 +10,11 @@ from nanochat.dag.arithmetic import ArithmeticTexts, tensors_of
 from nanochat.dag.executor import IDENTITY, OPERATIONS
 from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
 from nanochat.dag.logger import NODES, DAGLogger
+from nanochat.dag.variants import tower_loss as loss_of
 from nanochat.data.loader import ConversationLoader
 from nanochat.model.gpt import GPT
 from nanochat.model.presets import make_config
 from nanochat.train.chat import conversation_loss, observer_of
-from scripts.dag_train import loss_of
 
 OF_THE_TOWER = {
     *(f"usage/{name}" for name in OPERATIONS),

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from nanochat.config import parse
+from nanochat.dag.variants import VARIANTS
 from nanochat.pipeline import stage as contract
 from nanochat.pipeline.ledger import read_status
 from nanochat.train import checkpoint
 from nanochat.train.settings import make_optimizer, make_schedule
-from scripts import base_train, chat_sft, dag_train, mid_train
+from scripts import base_train, chat_sft, dag_eval, dag_trace, dag_train, mid_train
 
 torch.set_num_threads(1)
 
@@ -179,7 +180,7 @@ def test_mid_train_without_its_tower_names_dag_train(world, capfd):
 def test_depth_0_is_the_plain_gpt_bit_for_bit(world, monkeypatch):
     assert base_train.main([*world, "--steps=2"]) == 0
     seen, loss = [], mid_train.conversation_loss
-    monkeypatch.setattr(mid_train, "conversation_loss", lambda model, batch: seen.append(batch) or loss(model, batch))
+    monkeypatch.setattr(mid_train, "conversation_loss", lambda model, batch, **more: seen.append(batch) or loss(model, batch, **more))
     assert mid_train.main([*world, "--dag_depth=0", "--steps=1", "--eval_passes=0"]) == 0
     trained, _, meta = checkpoint.load_model("mid")
     assert trained.branch is None and meta["branch_config"] is None and len(seen) == 1
@@ -196,13 +197,41 @@ def test_depth_0_is_the_plain_gpt_bit_for_bit(world, monkeypatch):
 
 
 def test_another_depth_than_the_towers_is_refused_in_a_sentence(world, base_dir, capfd):
-    assert base_train.main([*world, "--steps=1"]) == 0 and dag_train.main(world) == 0
+    assert base_train.main([*world, "--steps=1"]) == 0 and dag_train.main([*world, "--mixture="]) == 0
     assert mid_train.main([*world, "--dag_depth=3"]) != 0
     said = capfd.readouterr().err
     assert "carries out 2 operations a token" in said and "Traceback" not in said
     assert not (base_dir / "checkpoints/mid_train").exists()
     assert mid_train.main([*world, "--dag_depth=2", "--steps=1"]) == 0
     assert checkpoint.load_model("mid")[0].branch.tower.config.steps == 2
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_the_predictor_is_trained_and_evaluated_by_the_same_commands(world, base_dir, capsys, variant):
+    options = [*world, f"--tag={variant}", f"--variant={variant}", "--eval_every=1", "--mixture="]
+    assert dag_train.main(options) == 0
+    metrics = status("dag_train", variant)["metrics"]
+    assert metrics["params"] > 0 and metrics["examples"] == 16 and 0 <= metrics["answer_match"] <= 1
+    assert ("plan_match" in metrics) == (variant == "tower") and len(losses(base_dir, f"dag_train.{variant}")) == 2
+    model, _, meta = checkpoint.load_model("dag", variant)
+    assert meta["variant"] == variant and type(model) is VARIANTS[variant].model and model.config.steps == 2
+    capsys.readouterr()
+    assert dag_eval.main([*world, f"--model_tag={variant}", "--items=3", "--operations=2", "--suites=operations,gate"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(figures["cells"]) == ["1_op", "2_ops"] and figures["n"] == 6
+    assert ("plan" in figures["cells"]["1_op"]) == (variant == "tower")
+
+
+def test_only_the_tower_is_plugged_in_or_traced_and_plans_on_the_tape(world, base_dir, capfd):
+    assert dag_train.main([*world, "--tag=old", "--variant=stack", "--mode=tape"]) == 2
+    assert "--variant=stack has no tape mode" in capfd.readouterr().err
+    assert base_train.main([*world, "--steps=1"]) == 0 and dag_train.main([*world, "--mixture=", "--tag=old", "--variant=stack"]) == 0
+    assert mid_train.main([*world, "--dag_tag=old"]) == 1
+    assert "only the variant 'tower' can be plugged into a GPT" in capfd.readouterr().err
+    assert dag_trace.main(["3 + 4 =", "--source=dag", "--model_tag=old"]) == 2
+    said = capfd.readouterr().err
+    assert "is the variant 'stack' of dag_train, and only the variant 'tower' can be traced" in said and "Traceback" not in said
+    assert not (base_dir / "checkpoints/mid_train").exists()
 
 
 def test_a_stop_file_interrupts_a_stage_and_the_same_command_finishes_it_as_if_nothing_had_been(world, base_dir, monkeypatch):

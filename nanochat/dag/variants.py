@@ -1,0 +1,72 @@
+"""The systems that `dag_train` can train, by name: the tower, and the earlier ones it is to be compared with.
+
+    tower     plans at every token with pointers to the numbers read, executed exactly                  (predictor.py)
+    soft      vector nodes, soft operands and operations, the answer in digits; June 2025               (soft.py)
+    stack     signs, log magnitudes and operations of a stack; July 2025                                (magnitude.py)
+    pointer   signs and log magnitudes with pointers to a list of slots, the per-token form             (magnitude.py)
+
+All take a TowerConfig and the tokenizer, and answer with `answers(idx, lengths)`. Only the tower plugs into a GPT.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from nanochat.common import UserError
+from nanochat.dag.logger import DAGLogger
+from nanochat.dag.losses import structure_loss, whole_plans
+from nanochat.dag.magnitude import PointerModel, StackModel
+from nanochat.dag.predictor import PredictorOnlyModel
+from nanochat.dag.soft import SoftModel
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`model(config, tokenizer)` makes one; `modes`: the plan forms it learns, the usual one first; `loss(model, batch, logger)` gives
+    (loss, figures) for a batch (idx, labels, lengths); `plans_right(model, idx, labels, lengths)` (B,) bool: every decision is as
+    labelled, None where that cannot be told; `logger(model)` looks closer at training, None where nothing does."""
+
+    model: type
+    modes: tuple[str, ...]
+    loss: Callable
+    plans_right: Callable | None = None
+    logger: type | None = None
+
+
+def tower_loss(model: PredictorOnlyModel, batch, logger: DAGLogger | None = None) -> tuple[torch.Tensor, dict]:
+    """Structure loss of a batch of PlanBatches, and how many of its decisions were right; `logger` may look at the pass."""
+    idx, labels, lengths = batch
+    output = model(idx, labels=labels, lengths=lengths)
+    if logger is not None and logger.watching:
+        logger.see(output, idx)
+    return structure_loss(output)
+
+
+def tower_plans_right(model: PredictorOnlyModel, idx, labels, lengths) -> torch.Tensor:
+    """(B,) bool, see losses.whole_plans."""
+    return whole_plans(model(idx, labels=labels, lengths=lengths))
+
+
+def own_loss(model, batch, logger=None) -> tuple[torch.Tensor, dict]:
+    """The loss of a variant that knows it by itself."""
+    return model.loss(*batch)
+
+
+VARIANTS = {
+    "tower": Variant(PredictorOnlyModel, ("tape", "isolated"), tower_loss, tower_plans_right, DAGLogger),
+    "soft": Variant(SoftModel, ("isolated",), own_loss),
+    "stack": Variant(StackModel, ("isolated",), own_loss),
+    "pointer": Variant(PointerModel, ("isolated",), own_loss),
+}
+
+
+def variant_of(meta: dict) -> str:
+    """The name of the variant in a checkpoint of dag_train."""
+    return meta.get("variant", "tower")
+
+
+def require_tower(meta: dict, purpose: str) -> None:
+    """UserError if a checkpoint of dag_train is not a tower, and so not fit for `purpose`, which ends the sentence."""
+    if variant_of(meta) != "tower":
+        raise UserError(f"{meta['id']} is the variant '{variant_of(meta)}' of dag_train, and only the variant 'tower' can be {purpose}")
