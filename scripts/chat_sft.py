@@ -22,6 +22,7 @@ from nanochat.train.chat import (
     expressions,
     make_loader,
     observer_of,
+    set_plans,
     task_inputs,
     training_mixture,
 )
@@ -50,6 +51,7 @@ def work(config: Config, run: Run) -> str:
     conversations, arithmetic, length = training_mixture(config), expressions(config, tokenizer), model.config.sequence_len
     parts = {**conversations.counts(), "expressions": len(arithmetic)}
     run.say(f"{sum(parts.values()):,} items: {', '.join(f'{name} {n:,}' for name, n in parts.items())}")
+    set_plans(model, config)
     observer = observer_of(model)
     metrics = fit(
         run,

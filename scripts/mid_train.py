@@ -29,6 +29,7 @@ from nanochat.train.chat import (
     make_loader,
     mean_length,
     observer_of,
+    set_plans,
     task_inputs,
     training_mixture,
 )
@@ -67,6 +68,7 @@ def work(config: Config, run: Run) -> str:
     if config.dag_depth != 0:
         _plug_in(model, tokenizer, config)
     unseen = UnseenLoss(config, run, tokenizer, model.config.sequence_len)
+    set_plans(model, config)
     observer = observer_of(model)
     metrics = fit(
         run,

@@ -21,6 +21,7 @@ from nanochat.dag.cache import TowerCache
 from nanochat.dag.emission import NumberPrinter, latch, mixture_logits, mixture_nll
 from nanochat.dag.labels import GATE_CLOSED, GATE_OPEN, plan_tensors
 from nanochat.dag.losses import structure_loss
+from nanochat.dag.marginal import places_of, with_plans
 from nanochat.dag.planner import gather
 from nanochat.dag.predictor import DagTower, TowerConfig
 
@@ -29,7 +30,9 @@ OPEN_AT = 0.5  # outside training a gate below this prints nothing
 
 @dataclass
 class BranchConfig:
-    """Where the tower sits in the GPT and how it returns its result. `mix`: "gate" scales by g, "norm_scale" leaves g out."""
+    """Where the tower sits in the GPT and how it returns its result. `mix`: "gate" scales by g, "norm_scale" leaves g out. `plans`: at how
+    many plans the language-model loss looks where a number follows (marginal.py); 1: at the chosen one, without a gradient to the plan.
+    `plans_at`: "unlabelled", where no plan is labelled, or "everywhere"."""
 
     tower: TowerConfig
     input_width: int
@@ -37,6 +40,8 @@ class BranchConfig:
     mix: str = "gate"
     structure_weight: float = 0.5
     gate_weight: float = 0.1
+    plans: int = 1
+    plans_at: str = "unlabelled"
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -113,8 +118,10 @@ class DagBranch(nn.Module):
         mixed = x + delta.to(x.dtype)
         side = {"following": following, "gate": carried, "gate_logit": logit, "speaks": speaks, "result": result, "output": output,
                 "hidden": x, "contribution": delta, "mixed": mixed}  # fmt: skip
+        if self.training and output is not None and self.config.plans > 1:
+            side["places"] = places_of(idx, output, self.tower.table.kind, self.config.plans_at == "everywhere")
         if plan is not None and self.training:
-            side["loss"], side["metrics"] = self._auxiliary_loss(output, logit, speaks, plan)
+            side["loss"], side["metrics"] = self._auxiliary_loss(output, side, plan)
         return mixed, side
 
     def _per_token(self, output):
@@ -130,7 +137,8 @@ class DagBranch(nn.Module):
 
     def loss(self, nll, idx, targets, side):
         """The mixture's -log p (B, T) at `targets` from the model's own `nll`; 0 stays 0 where targets are ignored."""
-        return torch.where(targets >= 0, mixture_nll(nll, targets, side["following"], side["gate"]), nll)
+        mixed = torch.where(targets >= 0, mixture_nll(nll, targets, side["following"], side["gate"]), nll)
+        return with_plans(self, nll, mixed, targets, side) if "places" in side else mixed
 
     def init_state(self, batch: int, max_len: int) -> TowerCache:
         """State of incremental decoding for `batch` rows of at most `max_len` tokens."""
@@ -141,11 +149,14 @@ class DagBranch(nn.Module):
         config = self.config.tower
         return plan_tensors(documents, idx, self.tower.table, config.bos_id, config.steps, config.mode)
 
-    def _auxiliary_loss(self, output, logit, speaks, plan):
+    def _auxiliary_loss(self, output, side, plan):
+        logit, speaks = side["gate_logit"], side["speaks"]
         structure, metrics = structure_loss(output)
         loss = self.config.structure_weight * structure
         if plan.gate is not None:
             opened, closed = speaks & (plan.gate == GATE_OPEN), speaks & (plan.gate == GATE_CLOSED)
+            if "places" in side:  # there the answer tells the gate
+                closed = closed & ~side["places"]
             nll = -F.logsigmoid(torch.where(opened, logit, -logit))
             gate_loss = _mean(nll, opened) + _mean(nll, closed)
             loss = loss + self.config.gate_weight * gate_loss

@@ -18,6 +18,7 @@ from nanochat.pipeline.assets import advice
 from nanochat.pipeline.stage import Input
 from tasks.common import Mixture, check_shares, parse_share, present, task_files
 
+PLANS_AT = ("unlabelled", "everywhere")
 SAMPLE = 200  # items whose length stands for that of all
 
 
@@ -32,6 +33,10 @@ class ChatOptions:
     arithmetic: int = option(20_000, "generated expressions among the conversations", "examples")
     operations: int = option(6, "most operations in a generated expression", "operations")
     styles: list = option(["symbols", "english"], "how generated expressions are written: symbols, english, latex, prefix, numerals, let")
+    plans: int = option(
+        1, "plans of the tower that the loss weighs where a number of unknown plan follows; 1: the plan learns only from labels"
+    )
+    plans_at: str = option("unlabelled", "where it weighs several: unlabelled, where no plan is known, or everywhere", choices=PLANS_AT)
     eval_passes: int = option(16, "batches of unseen conversations per evaluation and process; 0 measures no val_loss")
 
 
@@ -42,7 +47,7 @@ def check_chat(config) -> None:
     check_styles(config.styles)
     check_shares(config.mixture, "train")
     at_least(config, 0, "arithmetic", "eval_passes")
-    at_least(config, 1, "operations")
+    at_least(config, 1, "operations", "plans")
 
 
 def task_inputs(config) -> list[Input]:
@@ -105,6 +110,12 @@ def make_loader(items: Sequence, config, run, tokenizer, length: int, name: str,
     """Packed rows of `items` for this process, in an order of their own by `name`."""
     compute, seed = run.compute, derive_seed(config.seed, name)
     return ConversationLoader(items, tokenizer, config.device_batch, length, seed, compute.rank, compute.world, compute.device, train_on)
+
+
+def set_plans(model, config) -> None:
+    """Tells the branch, if there is one, at how many plans its loss looks, and where."""
+    if model.branch is not None:
+        model.branch.config.plans, model.branch.config.plans_at = config.plans, config.plans_at
 
 
 def observer_of(model):

@@ -99,9 +99,9 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
 
     assert mid_train.main([*world, "--tag=plain"]) == 0
     assert dag_train.main(world) == 0
-    assert mid_train.main(world) == 0
+    assert mid_train.main([*world, "--plans=3", "--plans_at=everywhere"]) == 0
     with_tower, without = checkpoint.load_model("mid")[0], checkpoint.load_model("mid", "plain")[0]
-    assert with_tower.branch is not None and without.branch is None
+    assert (with_tower.branch.config.plans, with_tower.branch.config.plans_at) == (3, "everywhere") and without.branch is None
     for tag in ("", "plain"):
         metrics = status("mid_train", tag)["metrics"]
         assert metrics["steps"] == 4 and metrics["val_loss"] > 0 and metrics["val_bpb"] > 0
@@ -129,6 +129,7 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
         (base_train, ["--steps=0", "--tokens_per_param=0"], "--tokens_per_param"),
         (base_train, ["--aspect_ratio=0"], "aspect_ratio"),
         (mid_train, [], "python -m scripts.base_train"),
+        (mid_train, ["--plans=0"], "plans"),
         (chat_sft, ["--source=base"], "python -m scripts.base_train"),
         (chat_sft, ["--mixture=identity_fiel"], "identity_file"),
     ],
