@@ -18,6 +18,7 @@ from nanochat.train.chat import (
     Joined,
     UnseenLoss,
     check_chat,
+    check_tool,
     conversation_loss,
     expressions,
     make_loader,
@@ -48,8 +49,10 @@ def inputs(config: Config) -> list[Input]:
 
 def work(config: Config, run: Run) -> str:
     model, tokenizer, source = checkpoint.load_model(config.source, config.model_tag)
+    check_tool(config, has_tower=model.branch is not None)
     conversations, arithmetic, length = training_mixture(config), expressions(config, tokenizer), model.config.sequence_len
     parts = {**conversations.counts(), "expressions": len(arithmetic)}
+    written = config.arithmetic_as if config.arithmetic else source.get("arithmetic_as", config.arithmetic_as)
     run.say(f"{sum(parts.values()):,} items: {', '.join(f'{name} {n:,}' for name, n in parts.items())}")
     set_plans(model, config)
     observer = observer_of(model)
@@ -61,7 +64,7 @@ def work(config: Config, run: Run) -> str:
         loss_fn=partial(conversation_loss, logger=observer),
         observer=observer,
         evaluate=UnseenLoss(config, run, tokenizer, length),
-        meta=checkpoint.describe(model, tokenizer),
+        meta={**checkpoint.describe(model, tokenizer), "arithmetic_as": written},
         parent=source["id"],
     )
     run.result(params=model.num_params()["total"], **metrics)

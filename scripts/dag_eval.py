@@ -23,10 +23,13 @@
 --suite=FILE has one JSON object a line: {"question": "What is 3 plus 4?", "answer": "7"}. Answers are compared as text.
 
 The last line on stdout is a JSON object with `exact_match`, `n` and `cells`: for each cell its exact match, n, 95 % interval (low,
-high) and the number of errors in reading, plan, execution and emission (nanochat/evaluate/arithmetic.py says what they mean; not
-for a model without the tower). `exact_match` and `n` are over the cells of `operations` if they were measured, else over all. Every
-wrong answer stands in wrong.jsonl in the stage's folder, with its cause. The folder of a suite named on the command line is
-stages/dag_eval.<model>.<suite>/, of several stages/dag_eval.<model>.suites/, so that they do not replace what a profile measured.
+high), the median tokens and milliseconds of an answer (`tokens_per_answer`, `ms_per_answer`: of a batch, divided by its answers; with
+--batch=1 what one person waits), and the number of errors in reading, plan, execution and emission
+(nanochat/evaluate/arithmetic.py says what they mean; not for a model without the tower). Of a model that calls the calculator
+what counts is what it prints after the calculator's output. `exact_match` and `n` are over the cells of `operations` if they
+were measured, else over all. Every wrong answer stands in wrong.jsonl in the stage's folder, with its cause. The folder of a
+suite named on the command line is stages/dag_eval.<model>.<suite>/, of several stages/dag_eval.<model>.suites/, so that they do
+not replace what a profile measured.
 """
 
 import json
@@ -53,6 +56,7 @@ from nanochat.train import checkpoint
 
 DEFAULT_SOURCE = "dag"
 NAMES = (*SUITES, "gate")
+LONGEST = {"answer": 24, "tool": 160}  # tokens of an answer; in words, in a number, or with an expression of 20 operations before it
 
 
 @dataclass
@@ -65,11 +69,12 @@ class Config(StageConfig):
     operations: int = option(6, "largest number of operations", unit="operations")
     max_digits: int = option(4, "longest integer", unit="digits")
     batch: int = option(256, "questions answered at once", unit="questions")
-    max_tokens: int = option(24, "longest answer", unit="tokens")
+    max_tokens: int = option(0, "longest answer; 0: 24, or 160 of a model that has learnt to call the calculator", unit="tokens")
 
 
 def check(config: Config) -> None:
-    at_least(config, 1, "items", "operations", "max_digits", "batch", "max_tokens")
+    at_least(config, 1, "items", "operations", "max_digits", "batch")
+    at_least(config, 0, "max_tokens")
     if config.max_digits > MOST_DIGITS or config.operations > MOST_OPERATIONS:
         raise UserError(f"expressions have at most --max_digits={MOST_DIGITS} and --operations={MOST_OPERATIONS}")
     for name in config.suites:
@@ -86,8 +91,8 @@ def inputs(config: Config) -> list[Input]:
 
 
 def work(config: Config, run: Run) -> str:
-    model, tokenizer, _ = checkpoint.load_model(config.source, config.model_tag, device=run.compute.device)
-    respondent = Respondent(model, tokenizer, config.batch, config.max_tokens)
+    model, tokenizer, meta = checkpoint.load_model(config.source, config.model_tag, device=run.compute.device)
+    respondent = Respondent(model, tokenizer, config.batch, config.max_tokens or LONGEST[meta.get("arithmetic_as", "answer")])
     cells, overall, wrong = {}, [], []
     for suite, cell, questions in _questions(config, run, tokenizer):
         if run.stop_requested():

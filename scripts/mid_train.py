@@ -24,6 +24,7 @@ from nanochat.train.chat import (
     Joined,
     UnseenLoss,
     check_chat,
+    check_tool,
     conversation_loss,
     expressions,
     make_loader,
@@ -52,6 +53,7 @@ def check(config: Config) -> None:
     settings.check(config)
     check_text(config)
     check_chat(config)
+    check_tool(config, has_tower=config.dag_depth != 0)
     at_least(config, 1, "eval_tokens")
     at_least(config, 0, "dag_depth")
     if not 0 <= config.text_share < 1:
@@ -78,7 +80,7 @@ def work(config: Config, run: Run) -> str:
         loss_fn=partial(conversation_loss, logger=observer),
         observer=observer,
         evaluate=lambda model: {**unseen(model), "val_bpb": _val_bpb(config, run, tokenizer, model)},
-        meta=checkpoint.describe(model, tokenizer),
+        meta={**checkpoint.describe(model, tokenizer), "arithmetic_as": config.arithmetic_as},
         parent=base["id"],
     )
     run.result(params=model.num_params()["total"], **metrics)

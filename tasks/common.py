@@ -226,6 +226,7 @@ TASKS: dict[str, Entry] = {
     "identity": Entry("identity", "Identity"),
     "embedded_chat": Entry("embedded_chat", "EmbeddedChat"),
     "word_problems": Entry("word_problems", "WordProblems"),
+    "word_problems_tool": Entry("word_problems", "WordProblemsTool"),
     # multiple choice
     "arc_easy": Entry("arc", "ArcEasy"),
     "arc_challenge": Entry("arc", "ArcChallenge"),

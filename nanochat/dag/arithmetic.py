@@ -1,4 +1,4 @@
-"""Generated arithmetic as training texts and as evaluation items."""
+"""Generated arithmetic as training texts, with plans or with calls of the calculator, and as evaluation items."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,10 @@ from nanochat.dag.expressions import Batch, ExpressionSettings, ExpressionStream
 from nanochat.dag.labels import NOT_COMPUTED, PlannedText
 from nanochat.dag.numbers import format_value
 from nanochat.dag.predictor import PlanLabels
+from nanochat.data.conversations import PART_MARKS, Rendered
+from nanochat.data.split import fewest_brackets
+
+WRITTEN = ("answer", "tool")  # how the answer to a generated question is reached
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,15 @@ class ArithmeticTexts(Sequence):
 
     They come from the training side of the held-out split. The mask trains the answer only; a bare `3+4=` is followed by its
     number and nothing else. The last of the sequence are those of SPECIAL, kind by kind.
+
+    With `written="tool"` the same questions, without plans, are answered by the calculator: the expression with the fewest brackets
+    between the marks of a call, its output, which is not trained, and the number once more.
     """
 
-    def __init__(self, tokenizer, settings: ExpressionSettings, count: int, seed: int):
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer, settings: ExpressionSettings, count: int, seed: int, written: str = "answer"):
+        if written not in WRITTEN:
+            raise ValueError(f"arithmetic is written as one of {', '.join(WRITTEN)}, not {written!r}")
+        self.tokenizer, self.written = tokenizer, written
         stream = ExpressionStream(tokenizer, settings, "train", derive_seed(seed, "arithmetic texts"))
         counts = {kind: int(count * special.share) for kind, special in SPECIAL.items()}
         self.batch = stream.batch(count - sum(counts.values()))
@@ -49,7 +58,7 @@ class ArithmeticTexts(Sequence):
     def __len__(self) -> int:
         return len(self.batch) + sum(map(len, self.special.values()))
 
-    def __getitem__(self, index: int) -> PlannedText:
+    def __getitem__(self, index: int) -> Rendered:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         kind, batch, index = self._find(index % len(self))
@@ -59,9 +68,21 @@ class ArithmeticTexts(Sequence):
         said = sentences[index % len(sentences)] if sentences else format_value(float(batch.value[index]))
         answer = self.tokenizer.encode(said)
         answer += [self.end] if prompt[-1] == self.speak else []
+        if self.written == "tool":
+            call, trained = ([], []) if sentences else self._call(fewest_brackets(batch.expression(index)), said)
+            return Rendered(prompt + call + answer, [0] * length + trained + [1] * len(answer))
         labels = (x[index, :length] for x in (batch.operation, batch.operand1, batch.operand2))
         printed_after = NOT_COMPUTED if sentences else length - 1
         return PlannedText(prompt + answer, [0] * length + [1] * len(answer), (), *labels, answer=printed_after)
+
+    def _call(self, expression: str, result: str) -> tuple[list[int], list[int]]:
+        """Tokens of a call of the calculator and its output, and which of them are trained."""
+        ids, trained = [], []
+        for kind, text in (("python", expression), ("python_output", result)):
+            opening, closing, here = PART_MARKS[kind]
+            part = [self.tokenizer.special(opening), *self.tokenizer.encode(text), self.tokenizer.special(closing)]
+            ids, trained = ids + part, trained + [here] * len(part)
+        return ids, trained
 
     def _find(self, index: int) -> tuple[str | None, Batch, int]:
         """(kind, None for an ordinary question; its batch; its place there) of text `index`."""

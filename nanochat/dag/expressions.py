@@ -76,6 +76,7 @@ class Batch:
     operation  (n, T, D) int8, operand1 and operand2 (n, T, D) int32
     value      (n,)   float64, the answer
     operations (n,)   number of operations
+    canonical  (n, L) uint8, the text that decides the split (`data.split.held_out`), 0 where a row has no character
     """
 
     ids: np.ndarray
@@ -85,6 +86,7 @@ class Batch:
     operand2: np.ndarray
     value: np.ndarray
     operations: np.ndarray
+    canonical: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,8 +94,12 @@ class Batch:
     def select(self, rows) -> "Batch":
         """The examples `rows` (an index array or mask), cut to their longest."""
         longest = int(self.length[rows].max(initial=1))
-        cut = {k: getattr(self, k)[rows, :longest] for k in ("ids", "operation", "operand1", "operand2")}
-        return Batch(length=self.length[rows], value=self.value[rows], operations=self.operations[rows], **cut)
+        cut = ("ids", "operation", "operand1", "operand2")
+        return Batch(**{k: x[rows, :longest] if k in cut else x[rows] for k, x in vars(self).items()})
+
+    def expression(self, row: int) -> str:
+        """The canonical text of an example: `(12+(30*2))`."""
+        return self.canonical[row][self.canonical[row] > 0].tobytes().decode()
 
     def first(self, n: int) -> "Batch":
         """The first n examples, as views."""
@@ -153,11 +159,12 @@ class ExpressionStream:
         rng, settings = self.rng, self.settings
         chains = draw_chains(rng, n, k, settings.max_digits, settings.decimal_share)
         _, asked, good = evaluate_chains(chains)
-        good &= held_out_rows(canonical_chain(chains)) == (self.split != "train")
+        text = canonical_chain(chains)
+        good &= held_out_rows(text) == (self.split != "train")
         chains, asked = chains.rows(good), asked[good]
         ids, length, number, trigger, answer = self.chain_pieces.text(rng, chains)
         labels = chain_labels(chains, ids.shape[1], number, trigger, answer, settings.steps, settings.mode)
-        return Batch(ids, length, *labels, asked, np.full(len(asked), k))
+        return Batch(ids, length, *labels, asked, np.full(len(asked), k), text[good])
 
     def unprintable(self, kind: str, n: int) -> Batch:
         """n questions of one kind of trees.UNPRINTABLE: their value is NaN."""
@@ -177,7 +184,8 @@ class ExpressionStream:
         else:
             values, good = evaluate(trees, numbers / 10.0**decimals)
         faces = digits_of(numbers, decimals)
-        good &= held_out_rows(canonical(trees, faces)) == (self.split != "train")
+        text = canonical(trees, faces)
+        good &= held_out_rows(text) == (self.split != "train")
         look = rng.choice(6, size=n, p=self.looks[family])
         forms = set_forms(rng, trees, np.full(n, 0.6 * (family == "prefix")), np.full(n, 0.6 * (family == "latex")))
         if settings.mode == "tape":
@@ -192,7 +200,7 @@ class ExpressionStream:
         chat_share = 1.0 if unprintable else settings.chat_share
         ids, length, spots = self.pieces.text(rng, trees, forms, faces[keep], look[keep], chat_share, spoken)
         operation, operand1, operand2 = _labels(trees, forms, ids.shape[1], spots, settings)
-        return Batch(ids, length, operation, operand1, operand2, values[keep, -1], np.full(len(keep), k))
+        return Batch(ids, length, operation, operand1, operand2, values[keep, -1], np.full(len(keep), k), text[keep])
 
 
 def _rows(record, keep):
@@ -202,19 +210,20 @@ def _rows(record, keep):
 
 def _join(parts: list[Batch], order: np.ndarray) -> Batch:
     """All examples of `parts` as one batch; example i goes to row order[i]."""
-    n, width = len(order), max(int(p.length.max(initial=1)) for p in parts)
-    fills = {"ids": 0, "operation": NO_STEP, "operand1": NO_REFERENCE, "operand2": NO_REFERENCE}
-    joined = {k: np.empty((n, *getattr(parts[0], k).shape[1:]), getattr(parts[0], k).dtype) for k in ("length", "value", "operations")}
-    for k, fill in fills.items():
-        x = getattr(parts[0], k)
-        joined[k] = np.full((n, width, *x.shape[2:]), fill, x.dtype)
+    fills = {"ids": 0, "operation": NO_STEP, "operand1": NO_REFERENCE, "operand2": NO_REFERENCE, "canonical": 0}
+    n, width, longest = len(order), max(int(p.length.max(initial=1)) for p in parts), max(p.canonical.shape[1] for p in parts)
+    joined = {}
+    for k, x in vars(parts[0]).items():
+        shape = (n, longest if k == "canonical" else width, *x.shape[2:]) if k in fills else (n,)
+        joined[k] = np.full(shape, fills.get(k, 0), x.dtype)
     begin = 0
     for part in parts:
         rows = order[begin : begin + len(part)]
         begin += len(part)
         for k, x in joined.items():
             if k in fills:
-                x[rows, : part.ids.shape[1]] = getattr(part, k)[:, :width]
+                source = getattr(part, k)[:, : x.shape[1]]
+                x[rows, : source.shape[1]] = source
             else:
                 x[rows] = getattr(part, k)
     return Batch(**joined)

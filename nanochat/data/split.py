@@ -1,5 +1,7 @@
 """Which arithmetic may be trained on: a hash of the canonical expression decides, so no held-out example can slip in anywhere."""
 
+import re
+
 import numpy as np
 
 HELD_OUT_SHARE = 10  # one canonical expression in this many is for evaluation only
@@ -26,6 +28,30 @@ def held_out_rows(text: np.ndarray) -> np.ndarray:
     for column in text.T:
         state = np.where(column > 0, state * np.uint64(_PRIME) + column.astype(np.uint64) + np.uint64(1), state)
     return _finish(state)
+
+
+def fewest_brackets(canonical: str) -> str:
+    """The same expression with those brackets only that it needs: `12+30*2` for `(12+(30*2))`, but still `7-(3-1)`.
+
+    This is what a calculator is told: the numbers and operators stand as in the question, so that a model mostly copies. ValueError
+    if `canonical` is not of the form that `held_out` takes.
+    """
+    stack: list[tuple[str, int]] = []  # texts with their level: 1 a sum, 2 a product, 3 a number; operators and what opens: 0
+    for token in re.findall(r"\d+(?:\.\d+)?|\S", canonical):
+        if token != ")":
+            stack.append((token, 3 if token[0].isdigit() else 0))
+            continue
+        opening, left, symbol, right = stack[-4:] if len(stack) >= 4 else [("", 0)] * 4
+        if opening[0] != "(" or not left[1] or symbol[0] not in "+-*/" or not right[1]:
+            break
+        level = 1 if symbol[0] in "+-" else 2
+        first = left[0] if left[1] >= level else f"({left[0]})"
+        second = right[0] if right[1] > level else f"({right[0]})"
+        stack[-4:] = [(first + symbol[0] + second, level)]
+    else:
+        if len(stack) == 1 and stack[0][1]:
+            return stack[0][0]
+    raise ValueError(f"{canonical!r} is not an expression with a pair of brackets around every operation")
 
 
 def _finish(state: np.ndarray) -> np.ndarray:

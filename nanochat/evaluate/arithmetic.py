@@ -16,6 +16,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from statistics import median
+from time import perf_counter
 
 import torch
 
@@ -24,6 +26,7 @@ from nanochat.dag.numbers import format_value, printed_scale
 from nanochat.dag.trace import exact_step
 from nanochat.evaluate.batches import inference, pad_right
 from nanochat.evaluate.chat import wilson
+from nanochat.infer.text import TOOL_SPANS
 from tasks.answers import last_number
 
 CAUSES = ("reading", "plan", "execution", "emission")
@@ -74,6 +77,16 @@ def labelled_result(labels, answer: int, numbers: Numbers, steps: int) -> Fracti
     return result(answer, reduced[-1] if reduced else 0)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What was printed, how many tokens were said for it (calls of the calculator and their outputs too), and the milliseconds that it
+    took: those of its batch, divided by the answers in it."""
+
+    text: str
+    tokens: int = 0
+    milliseconds: float = 0.0
+
+
 class Respondent:
     """A model that answers: the tower (or another variant of dag_train) alone with the value it plans, a chat model with what it writes,
     greedily."""
@@ -87,14 +100,29 @@ class Respondent:
 
             self.engine, self.tower = Engine(model, tokenizer), model.branch.tower if model.branch is not None else None
 
-    def answers(self, prompts: Sequence[list[int]]) -> list[str]:
-        """What is printed after each prompt, "" for nothing."""
-        return [text for start in range(0, len(prompts), self.batch) for text in self._answer(prompts[start : start + self.batch])]
+    def answers(self, prompts: Sequence[list[int]]) -> list[Answer]:
+        """What is printed after each prompt, "" for nothing. Calls of the calculator are answered and not part of it."""
+        return [answer for start in range(0, len(prompts), self.batch) for answer in self._answer(prompts[start : start + self.batch])]
 
-    def _answer(self, prompts: Sequence[list[int]]) -> list[str]:
-        if not self.alone:
-            return [self.tokenizer.decode(ids).strip() for ids in self.engine.generate(prompts, max_tokens=self.max_tokens)]
-        return [format_value(value) or "" for value in self.model.answers(*self._tensors(prompts))]
+    def _answer(self, prompts: Sequence[list[int]]) -> list[Answer]:
+        begun = perf_counter()
+        if self.alone:
+            texts = [format_value(value) or "" for value in self.model.answers(*self._tensors(prompts))]
+            lengths = [len(text) for text in texts]  # a character of a number is a token
+        else:
+            said = self.engine.generate(prompts, max_tokens=self.max_tokens)
+            texts, lengths = [self.tokenizer.decode(self._outside_calls(ids)).strip() for ids in said], [len(ids) for ids in said]
+        each = 1000 * (perf_counter() - begun) / len(prompts)
+        return [Answer(text, n, each) for text, n in zip(texts, lengths, strict=True)]
+
+    def _outside_calls(self, ids: list[int]) -> list[int]:
+        """The tokens outside of tool calls and their outputs; a call that never ends hides the rest."""
+        spans, until, kept = {self.tokenizer.special(a): self.tokenizer.special(b) for a, b in TOOL_SPANS.items()}, None, []
+        for token in ids:
+            if until is None and token not in spans:
+                kept.append(token)
+            until = (None if token == until else until) if until is not None else spans.get(token)
+        return kept
 
     def causes(self, wrong: Sequence[Question]) -> list[str]:
         """For each wrongly answered question one of CAUSES; only for a model with a tower."""
@@ -175,23 +203,29 @@ class Result:
     """Of one cell: what was said, whether it was right, and the cause of each error (None: it was right, or there is no tower)."""
 
     questions: list[Question]
-    said: list[str]
+    answers: list[Answer]
     right: list[bool]
     causes: list[str | None]
 
     @property
+    def said(self) -> list[str]:
+        return [answer.text for answer in self.answers]
+
+    @property
     def figures(self) -> dict[str, float]:
-        """exact_match, n, low, high (95 %, Wilson), right, and the number of errors of each cause."""
+        """exact_match, n, low, high (95 %, Wilson), right, the number of errors of each cause, and the median tokens and milliseconds of
+        an answer."""
         n, right = len(self.right), sum(self.right)
         low, high = wilson(right, n)
         counts = {cause: self.causes.count(cause) for cause in CAUSES}
-        return {"exact_match": right / n, "n": n, "low": low, "high": high, "right": right, **counts}
+        costs = {"tokens_per_answer": median(a.tokens for a in self.answers), "ms_per_answer": median(a.milliseconds for a in self.answers)}
+        return {"exact_match": right / n, "n": n, "low": low, "high": high, "right": right, **counts, **costs}
 
 
 def ask(respondent: Respondent, questions: list[Question]) -> Result:
     """Asks all questions and looks for the cause of each wrong answer."""
-    said = respondent.answers([q.prompt for q in questions])
-    right = [not s if respondent.alone and q.sentences else q.is_right(s) for q, s in zip(questions, said, strict=True)]
+    answers = respondent.answers([q.prompt for q in questions])
+    right = [not a.text if respondent.alone and q.sentences else q.is_right(a.text) for q, a in zip(questions, answers, strict=True)]
     wrong = [] if respondent.tower is None else [q for q, r in zip(questions, right, strict=True) if not r]
     causes = iter(respondent.causes(wrong))
-    return Result(questions, said, right, [None if r or not wrong else next(causes) for r in right])
+    return Result(questions, answers, right, [None if r or not wrong else next(causes) for r in right])

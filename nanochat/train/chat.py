@@ -37,6 +37,11 @@ class ChatOptions:
         1, "plans of the tower that the loss weighs where a number of unknown plan follows; 1: the plan learns only from labels"
     )
     plans_at: str = option("unlabelled", "where it weighs several: unlabelled, where no plan is known, or everywhere", choices=PLANS_AT)
+    arithmetic_as: str = option(
+        "answer",
+        "how generated expressions are answered: with the number, or by a call of the calculator (only without the tower)",
+        choices=("answer", "tool"),
+    )
     eval_passes: int = option(16, "batches of unseen conversations per evaluation and process; 0 measures no val_loss")
 
 
@@ -48,6 +53,15 @@ def check_chat(config) -> None:
     check_shares(config.mixture, "train")
     at_least(config, 0, "arithmetic", "eval_passes")
     at_least(config, 1, "operations", "plans")
+
+
+def check_tool(config, has_tower: bool) -> None:
+    """UserError if the calculator is to be called by a model that calculates by itself."""
+    if has_tower and config.arithmetic_as == "tool":
+        raise UserError(
+            "--arithmetic_as=tool is for a model without the tower, which needs no calculator; make one with "
+            "`python -m scripts.mid_train --dag_depth=0 --arithmetic_as=tool --tag=tool`"
+        )
 
 
 def task_inputs(config) -> list[Input]:
@@ -69,7 +83,7 @@ def expressions(config, tokenizer) -> Sequence:
     from nanochat.dag.expressions import ExpressionSettings
 
     settings = ExpressionSettings(operations=(1, config.operations), styles=tuple(config.styles))
-    return ArithmeticTexts(tokenizer, settings, config.arithmetic, config.seed)
+    return ArithmeticTexts(tokenizer, settings, config.arithmetic, config.seed, config.arithmetic_as)
 
 
 def unseen_mixture(config) -> Mixture | None:

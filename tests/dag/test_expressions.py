@@ -123,3 +123,13 @@ def test_unknown_styles_are_refused(tokenizer):
 def test_unknown_mode_is_refused(tokenizer):
     with pytest.raises(ValueError, match="'tape' or 'isolated'"):
         ExpressionStream(tokenizer, ExpressionSettings(mode="stack"))
+
+
+def test_a_batch_knows_its_canonical_expressions_after_joining_and_selecting(tokenizer):
+    batch = ExpressionStream(tokenizer, ExpressionSettings(styles=("symbols", "prefix", "let")), seed=3).batch(200)
+    rows = np.arange(199, -1, -2)
+    chosen = batch.select(rows).first(90)
+    for i in range(90):
+        expression = chosen.expression(i)
+        assert expression == batch.expression(rows[i]) and float(calculate(expression)) == pytest.approx(chosen.value[i], rel=1e-12)
+        assert full_brackets(expression) == expression and not held_out(expression)

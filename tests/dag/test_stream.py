@@ -3,15 +3,17 @@ import itertools
 import pytest
 import torch
 
-from nanochat.dag.arithmetic import SPECIAL, ArithmeticTexts, answers_of, evaluation_batches, prompts_of
+from nanochat.dag.arithmetic import SPECIAL, WRITTEN, ArithmeticTexts, answers_of, evaluation_batches, prompts_of
 from nanochat.dag.expressions import ExpressionSettings
-from nanochat.dag.labels import GATE_CLOSED, NOT_COMPUTED, plan_tensors
+from nanochat.dag.labels import GATE_CLOSED, NOT_COMPUTED, PlannedText, plan_tensors
 from nanochat.dag.numbers import NumberTable, format_value
 from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
 from nanochat.dag.stream import AT_ONCE, PlanBatches, planned_questions
+from nanochat.dag.surface import STYLES
 from nanochat.data import corpus
 from nanochat.data.conversations import render_prompt
 from nanochat.data.split import held_out
+from nanochat.infer import calculator
 from tests.dag.reference import calculate, expression_in, full_brackets
 
 
@@ -100,6 +102,29 @@ def test_what_no_number_can_say_is_answered_in_words(tokenizer, make_predictor, 
         assert (labels.gate == GATE_CLOSED).all()
         output = predictor(prompt, labels=labels)
         assert output.plan.result[0, output.of_token[0, -1]].isnan()
+
+
+def test_as_calls_of_the_calculator_the_same_questions_have_the_same_answers(tokenizer):
+    settings = ExpressionSettings(styles=STYLES)
+    planned, called = (list(ArithmeticTexts(tokenizer, settings, 600, seed=1, written=written)) for written in WRITTEN)
+    calls = 0
+    for plan, call in zip(planned, called, strict=True):
+        question, answer = plan.ids[: len(plan.operation)], plan.ids[len(plan.operation) :]
+        between = call.ids[len(question) : len(call.ids) - len(answer)]
+        assert call.ids == question + between + answer and not isinstance(call, PlannedText)
+        trained = [i for i, m in zip(call.ids, call.mask, strict=True) if m]
+        if plan.answer == NOT_COMPUTED:
+            assert not between and trained == answer
+            continue
+        printed = tokenizer.decode([i for i in answer if i < len(tokenizer.ranks)])
+        mark = tokenizer.special("<|output_start|>")
+        expression = tokenizer.decode(between[1 : between.index(mark) - 1])
+        assert tokenizer.decode(between) == f"<|python_start|>{expression}<|python_end|><|output_start|>{printed}<|output_end|>"
+        assert calculator.calculate(expression) == printed and trained == between[: between.index(mark)] + answer
+        calls += 1
+    assert calls == 600 - sum(int(600 * special.share) for special in SPECIAL.values())
+    with pytest.raises(ValueError, match="answer, tool"):
+        ArithmeticTexts(tokenizer, settings, 1, seed=1, written="python")
 
 
 def test_every_sentence_of_a_special_kind_is_taught(tokenizer):

@@ -18,7 +18,7 @@ from nanochat.data.corpus_problems import OPERATIONS, PROBLEMS
 from nanochat.data.corpus_problems import steps as steps_of
 from nanochat.data.split import held_out
 from nanochat.evaluate import suites
-from nanochat.evaluate.arithmetic import CAUSES, Question, Respondent, ask, labelled_result
+from nanochat.evaluate.arithmetic import CAUSES, Answer, Question, Respondent, ask, labelled_result
 from nanochat.evaluate.ordinary_text import SENTENCES, false_positives
 from nanochat.evaluate.suites import SUITES, Asking
 from nanochat.model.gpt import GPT, GPTConfig
@@ -31,6 +31,7 @@ from tests.evaluate.fakes import byte_tokenizer
 TOKENIZER = byte_tokenizer()
 IN_LABELS, IN_WORDS = ("operations", "styles", "chains"), ("digits", "repeated", "templates", "distractors")
 ITEMS = 25
+COSTS = ("tokens_per_answer", "ms_per_answer")
 
 
 def text_of(question: Question) -> str:
@@ -173,7 +174,7 @@ def test_what_no_number_can_say_must_be_said_in_words_and_a_tower_alone_must_hav
         respondent = Respondent(chat, TOKENIZER)
         silent = ask(respondent, questions).figures
         assert silent["emission"] == ITEMS and silent["exact_match"] == 0, "the gate must be shut, and nothing is no sentence"
-        sentences = [SPECIAL[kind].answers[i % 3] for i in range(ITEMS)]
+        sentences = [Answer(SPECIAL[kind].answers[i % 3]) for i in range(ITEMS)]
         monkeypatch.setattr(respondent, "answers", lambda prompts, sentences=sentences: sentences)
         assert ask(respondent, questions).figures["exact_match"] == 1
 
@@ -189,7 +190,7 @@ def test_a_number_where_there_is_none_is_a_plan_error():
 def test_what_is_written_instead_of_the_towers_number_is_emission(monkeypatch):
     cells, model = oracle(monkeypatch, "operations", chat_model)
     respondent, questions = Respondent(model, TOKENIZER), cells["2_ops"]
-    monkeypatch.setattr(respondent, "answers", lambda prompts: ["12345678"] * len(prompts))
+    monkeypatch.setattr(respondent, "answers", lambda prompts: [Answer("12345678")] * len(prompts))
     assert ask(respondent, questions).figures["emission"] == ITEMS
 
 
@@ -352,7 +353,7 @@ def test_the_default_is_the_operations_and_a_repetition_is_skipped(trained, base
     code, figures, _ = call(capsys)
     cells = ["1_op", *(f"{k}_ops" for k in range(2, 7))]
     assert code == 0 and list(figures["cells"]) == cells and figures["n"] == 24
-    assert set(figures["cells"]["1_op"]) == {"exact_match", "n", "low", "high", *CAUSES}
+    assert set(figures["cells"]["1_op"]) == {"exact_match", "n", "low", "high", *COSTS, *CAUSES}
     rows = [json.loads(line) for line in (base_dir / "stages/dag_eval.dag/wrong.jsonl").read_text().splitlines()]
     assert len(rows) == sum(f[cause] for f in figures["cells"].values() for cause in CAUSES) > 0
     assert all(set(row) == {"cell", "question", "answer", "said", "cause"} and row["answer"] != row["said"] for row in rows)
@@ -374,7 +375,7 @@ def test_suites_are_added_and_only_the_operations_are_the_overall_figure(trained
 def test_a_suite_alone_has_its_own_folder_and_a_model_without_a_tower_no_causes(trained, capsys):
     code, figures, err = call(capsys, "-i", "mid", "--suites=repeated,gate")
     assert code == 0 and list(figures["cells"]) == [f"repeated_{n}_times" for n in (2, 3, 4)] and "gate: this model has none" in err
-    assert set(figures["cells"]["repeated_2_times"]) == {"exact_match", "n", "low", "high"} and figures["n"] == 12
+    assert set(figures["cells"]["repeated_2_times"]) == {"exact_match", "n", "low", "high", *COSTS} and figures["n"] == 12
     assert call(capsys, "--suites=templates")[0] == 0 and read_status("dag_eval", "dag.templates")["state"] == "done"
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanochat.dag.numbers import format_value
+from nanochat.evaluate.arithmetic import Respondent
 from nanochat.infer.calculator import calculate
 from nanochat.infer.engine import Engine
 from nanochat.infer.forced import ForcedTokens, Marks
@@ -307,6 +308,13 @@ def test_a_call_without_a_result_is_left_to_the_model(say, tokenizer, calculator
     model = say("a{python_start}1/0{python_end}?{assistant_end}")
     said = Engine(model, tokenizer, calculator).complete([[256, ord("a")]], 50)[0]
     assert tokenizer.decode(said.tokens).endswith("<|python_end|>?") and all(said.sampled)
+
+
+def test_an_evaluation_reads_what_is_printed_after_the_calculators_output(say, tokenizer):
+    model = say("a{python_start}1+{python_end}", "+2{python_end}", "{output_end}3{assistant_end}", "b7{output_start}9{assistant_end}")
+    answered, unanswered = Respondent(model, tokenizer).answers([[256, ord("a")], [256, ord("b")]])
+    assert (answered.text, answered.tokens) == ("3", 9) and answered.milliseconds == unanswered.milliseconds > 0
+    assert (unanswered.text, unanswered.tokens) == ("7", 3)
 
 
 def test_max_tokens_also_bounds_forced_tokens(say, tokenizer):

@@ -132,6 +132,7 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
         (mid_train, ["--plans=0"], "plans"),
         (chat_sft, ["--source=base"], "python -m scripts.base_train"),
         (chat_sft, ["--mixture=identity_fiel"], "identity_file"),
+        (mid_train, ["--arithmetic_as=tool"], "--dag_depth=0 --arithmetic_as=tool"),
     ],
 )
 def test_what_cannot_work_is_said_in_a_sentence(world, base_dir, capfd, module, options, words):
