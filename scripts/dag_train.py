@@ -29,6 +29,7 @@ from nanochat.dag.predictor import TowerConfig
 from nanochat.dag.stream import PlanBatches, planned_questions
 from nanochat.dag.surface import STYLES
 from nanochat.dag.variants import VARIANTS, Variant
+from nanochat.data.ahead import default_workers
 from nanochat.data.conversations import render_prompt
 from nanochat.data.tokenizer import Tokenizer
 from nanochat.pipeline.stage import Input, Run, Stage, execute
@@ -58,6 +59,7 @@ class Config(TrainSettings, StageConfig):
     styles: list = option(["symbols", "english"], f"how expressions are written, of {', '.join(STYLES)}")
     mixture: list = option(["word_problems"], "tasks whose answers carry plans, each `name`, `name:limit`; [] for expressions only")
     problem_share: float = option(0.25, "share of the batches that are questions of the mixture, below 1")
+    workers: int = option(-1, "processes that make the next batches; 0: the training process itself; -1: one if it has more than one CPU")
     eval_items: int = option(50, "unseen expressions per number of operations in each evaluation", "expressions")
 
 
@@ -68,6 +70,7 @@ def inputs(config: Config) -> list[Input]:
 def check(config: Config) -> None:
     settings.check(config)
     at_least(config, 1, "width", "layers", "heads", "operations", "max_digits", "eval_items")
+    at_least(config, -1, "workers")
     if config.steps < 1:
         raise UserError("expressions never end: give --steps, the number of optimizer steps")
     if config.width % (2 * config.heads):
@@ -102,6 +105,7 @@ def work(config: Config, run: Run) -> str:
         compute.device,
         problems=_problems(config, tokenizer),
         share=config.problem_share,
+        workers=default_workers() if config.workers < 0 else config.workers,
     )
     params = sum(p.numel() for p in model.parameters())
     run.say(f"{params:,} parameters, {written.mode} mode, {written.steps} steps a token")

@@ -6,22 +6,57 @@ import numpy as np
 import torch
 
 from nanochat.common import derive_seed
-from nanochat.dag.arithmetic import tensors_of
 from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
 from nanochat.dag.labels import plan_tensors
 from nanochat.dag.numbers import NumberTable
 from nanochat.dag.predictor import PlanLabels
+from nanochat.data.ahead import Ahead
 from nanochat.data.conversations import Rendered, render
 
-AT_ONCE = 8  # batches made together: the cost of generating expressions is mostly per call
+AT_ONCE, MOST_BATCHES = 8192, 64  # expressions made together, for the cost is mostly per call, and the batches they make
+
+
+class PlanBlocks:
+    """Blocks of `size` batches, each a function of its number alone, whoever makes it and when."""
+
+    def __init__(self, tokenizer, settings: ExpressionSettings, batch: int, seed: tuple, problems: Sequence[Rendered], share: float):
+        self.stream = ExpressionStream(tokenizer, settings, "train")
+        self.batch, self.seed, self.problems = batch, seed, problems
+        self.table, self.bos, self.steps, self.mode = NumberTable(tokenizer), tokenizer.bos_id, settings.steps, settings.mode
+        self.size = min(MOST_BATCHES, max(8, AT_ONCE // batch))
+        self.of_problems = max(1, round(self.size * share)) if len(problems) and share > 0 else 0
+
+    def make(self, number: int) -> list[tuple[np.ndarray, ...]]:
+        """For each batch ids, operation, operand1, operand2 and length, as `expressions.Batch` has them. Rows of like length go
+        together, so that little is padding; their order is random."""
+        rng = self.stream.rng = np.random.default_rng(derive_seed(*self.seed, number))
+        made = []
+        if expressions := self.size - self.of_problems:
+            block = self.stream.batch(self.batch * expressions)
+            parts = [block.select(rows) for rows in self._alike(block.length)]
+            made += [(x.ids, x.operation, x.operand1, x.operand2, x.length) for x in parts]
+        if self.of_problems:
+            chosen = [self.problems[i] for i in rng.integers(len(self.problems), size=self.batch * self.of_problems)]
+            made += [self._of_problems([chosen[i] for i in rows]) for rows in self._alike([len(item) for item in chosen])]
+        return [made[i] for i in rng.permutation(self.size)]
+
+    def _alike(self, lengths) -> np.ndarray:
+        return np.argsort(lengths, kind="stable").reshape(-1, self.batch)
+
+    def _of_problems(self, items: list[Rendered]) -> tuple[np.ndarray, ...]:
+        lengths = np.array([len(item) for item in items])
+        idx = torch.nn.utils.rnn.pad_sequence([torch.tensor(item.ids) for item in items], batch_first=True)
+        labels = plan_tensors([[(0, item)] for item in items], idx, self.table, self.bos, self.steps, self.mode)
+        operation, *operands = (x.numpy() for x in (labels.operation, labels.operand1, labels.operand2))
+        return idx.numpy().astype(np.int32), operation.astype(np.int8), *(x.astype(np.int32) for x in operands), lengths
 
 
 class PlanBatches:
     """Yields (idx (B, T), PlanLabels, lengths (B,)), right-padded: batches of unique random expressions and, for `share` of the
-    batches (rounded to eighths, but at least one), of `problems`: questions rendered up to where their planned answer begins.
+    batches (rounded to those of a block, but at least one), of `problems`: questions rendered up to where their planned answer begins.
 
     `epoch` and `progress` stay 0: expressions never end. `tokens_per_step` is the mean number of tokens of one micro step over all
-    processes, padding not counted.
+    processes, padding not counted. `workers` processes make the next blocks (see `data.ahead`); the batches are the same without.
     """
 
     epoch, progress = 0, 0.0
@@ -37,56 +72,34 @@ class PlanBatches:
         device="cpu",
         problems: Sequence[Rendered] = (),
         share: float = 0.25,
+        workers: int = 0,
     ):
-        self.stream = ExpressionStream(tokenizer, settings, "train", derive_seed(seed, "expressions", rank, world))
-        self.batch, self.world, self.device = batch, world, torch.device(device)
-        self.table, self.bos, self.steps, self.mode = NumberTable(tokenizer), tokenizer.bos_id, settings.steps, settings.mode
-        self.problems, self.examples = problems, 0
-        self.of_problems = max(1, round(AT_ONCE * share)) if len(problems) and share > 0 else 0
-        self._begin()
-        lengths = [int(lengths.sum()) for _, _, lengths in self._block]
-        self.tokens_per_step = round(sum(lengths) / AT_ONCE * world)
+        self.batch, self.device, self.examples = batch, torch.device(device), 0
+        self.blocks = PlanBlocks(tokenizer, settings, batch, (seed, "expressions", rank, world), problems, share)
+        self.ahead = Ahead(self.blocks.make, workers)
+        self._begin(0)
+        self.tokens_per_step = round(sum(int(lengths.sum()) for *_, lengths in self._block) / len(self._block) * world)
 
-    def _begin(self) -> None:
-        """Makes the next AT_ONCE batches. Rows of like length go together, so that little is padding; their order is random."""
-        self._state, self._given = self.stream.state_dict(), 0
-        rng, made = self.stream.rng, []
-        if expressions := AT_ONCE - self.of_problems:
-            block = self.stream.batch(self.batch * expressions)
-            made += [tensors_of(block.select(rows)) for rows in self._alike(block.length)]
-        if self.of_problems:
-            chosen = [self.problems[i] for i in rng.integers(len(self.problems), size=self.batch * self.of_problems)]
-            made += [self._of_problems([chosen[i] for i in rows]) for rows in self._alike([len(item) for item in chosen])]
-        self._block = [made[i] for i in rng.permutation(AT_ONCE)]
-
-    def _alike(self, lengths) -> np.ndarray:
-        return np.argsort(lengths, kind="stable").reshape(-1, self.batch)
-
-    def _of_problems(self, items: list[Rendered]):
-        lengths = torch.tensor([len(item) for item in items])
-        idx = torch.nn.utils.rnn.pad_sequence([torch.tensor(item.ids) for item in items], batch_first=True)
-        labels = plan_tensors([[(0, item)] for item in items], idx, self.table, self.bos, self.steps, self.mode)
-        return idx, PlanLabels(labels.operation, labels.operand1, labels.operand2), lengths
+    def _begin(self, number: int) -> None:
+        self._number, self._given, self._block = number, 0, self.ahead.get(number)
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        if self._given == AT_ONCE:
-            self._begin()
-        idx, labels, lengths = self._block[self._given]
+        if self._given == len(self._block):
+            self._begin(self._number + 1)
+        idx, *plan, lengths = (torch.from_numpy(x).to(self.device).long() for x in self._block[self._given])
         self._given += 1
         self.examples += self.batch
-        plan = (x.to(self.device) for x in (labels.operation, labels.operand1, labels.operand2))
-        return idx.to(self.device), PlanLabels(*plan), lengths.to(self.device)
+        return idx, PlanLabels(*plan), lengths
 
     def state_dict(self) -> dict:
-        """Plain JSON values: the random state the current block was generated from, and how much of it has been given out."""
-        return {"stream": self._state, "given": self._given}
+        """Plain integers: the block that is being given out, and how much of it has been."""
+        return {"block": self._number, "given": self._given}
 
     def load_state_dict(self, state: dict) -> None:
-        self.stream.load_state_dict(state["stream"])
-        self._begin()
+        self._begin(state["block"])
         self._given = state["given"]
 
 

@@ -49,6 +49,7 @@ NOT_PART_OF_THE_RESULT = {
     "save_every",
     "save_minutes",
     "keep",
+    "workers",
 }
 
 

@@ -8,7 +8,7 @@ from nanochat.dag.expressions import ExpressionSettings
 from nanochat.dag.labels import GATE_CLOSED, NOT_COMPUTED, PlannedText, plan_tensors
 from nanochat.dag.numbers import NumberTable, format_value
 from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
-from nanochat.dag.stream import AT_ONCE, PlanBatches, planned_questions
+from nanochat.dag.stream import MOST_BATCHES, PlanBatches, planned_questions
 from nanochat.dag.surface import STYLES
 from nanochat.data import corpus
 from nanochat.data.conversations import render_prompt
@@ -29,8 +29,8 @@ def word_problems(tokenizer, count=20, split="train"):
 def test_resume_gives_the_same_batches_at_any_point(tokenizer, problems):
     options = {"problems": word_problems(tokenizer, problems)}
     whole = make(tokenizer, **options)
-    expected = [next(whole)[0] for _ in range(AT_ONCE + 5)]
-    for cut in (0, 3, AT_ONCE, AT_ONCE + 2):
+    expected = [next(whole)[0] for _ in range(MOST_BATCHES + 5)]
+    for cut in (3, MOST_BATCHES, MOST_BATCHES + 2):
         first = make(tokenizer, **options)
         for _ in range(cut):
             next(first)
@@ -39,16 +39,38 @@ def test_resume_gives_the_same_batches_at_any_point(tokenizer, problems):
         assert all(torch.equal(next(resumed)[0], e) for e in expected[cut:])
 
 
+def test_large_batches_come_in_smaller_blocks(tokenizer):
+    batches = PlanBatches(tokenizer, ExpressionSettings(), batch=700, seed=1)
+    assert len(batches.blocks.make(3)) == 11 and next(batches)[0].shape[0] == 700 and batches.examples == 700
+
+
+def same(a, b) -> bool:
+    """Whether two batches of PlanBatches are equal."""
+    tensors = ([idx, plan.operation, plan.operand1, plan.operand2, lengths] for idx, plan, lengths in (a, b))
+    return all(torch.equal(x, y) and x.dtype == y.dtype == torch.long for x, y in zip(*tensors, strict=True))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches_made_ahead_by_other_processes_are_the_same_and_resume_the_same(tokenizer, workers):
+    options = {"problems": word_problems(tokenizer), "share": 0.1}
+    here, ahead = make(tokenizer, **options), make(tokenizer, **options, workers=workers)
+    assert all(same(next(here), next(ahead)) for _ in range(2 * MOST_BATCHES + 3))
+    assert here.state_dict() == ahead.state_dict() == {"block": 2, "given": 3}  # of what is given out, not of what is made
+    resumed = make(tokenizer, **options, workers=workers)
+    resumed.load_state_dict(here.state_dict())
+    assert all(same(next(here), next(resumed)) for _ in range(MOST_BATCHES))
+
+
 def test_processes_draw_different_expressions(tokenizer):
     a, b = (next(make(tokenizer, rank=r, world=2))[0] for r in range(2))
     assert a.shape != b.shape or not torch.equal(a, b)
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.01, 1), (0.25, 2), (0.99, 8)])
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.01, 1), (0.25, 16), (0.99, 63)])
 def test_a_share_of_the_batches_are_word_problems(tokenizer, share, expected):
     problems = word_problems(tokenizer)
     known = {tuple(item.ids) for item in problems}
-    batches = list(itertools.islice(make(tokenizer, problems=problems, share=share), AT_ONCE))
+    batches = list(itertools.islice(make(tokenizer, problems=problems, share=share), MOST_BATCHES))
     from_problems = [all(tuple(row[:n].tolist()) in known for row, n in zip(idx, lengths, strict=True)) for idx, _, lengths in batches]
     assert sum(from_problems) == expected
 
@@ -58,7 +80,7 @@ def test_following_the_plans_of_word_problems_gives_their_answers(tokenizer):
     batches = make(tokenizer, problems=planned_questions(tokenizer, items), share=1.0)
     model = PredictorOnlyModel(TowerConfig(tokenizer.vocab_size, tokenizer.bos_id, width=16, layers=1, heads=1), tokenizer)
     printed = {tuple(render_prompt(tokenizer, item)): item["messages"][1]["content"] for item in items}
-    for idx, labels, lengths in itertools.islice(batches, AT_ONCE):
+    for idx, labels, lengths in itertools.islice(batches, 8):
         output = model(idx, labels=labels, lengths=lengths)
         of_last = output.of_token.gather(1, (lengths - 1)[:, None])
         results = output.plan.result.gather(1, of_last).squeeze(1)

@@ -302,3 +302,11 @@ def test_conversations_train_in_two_processes_as_in_one(world, base_dir, stage, 
     assert module.main([*world, *options, "--device_batch=4", "--lr_scale=0.9"]) == 0
     # Each process takes the mean over its own trained tokens, so the figures are close, not equal.
     assert list(two.values()) == pytest.approx(list(losses(base_dir, label).values()), rel=0.1)
+
+
+@pytest.mark.slow
+def test_dag_train_learns_the_same_whether_or_not_its_batches_are_made_ahead(world, base_dir):
+    options = [*world, "--mixture=", "--steps=70"]  # more than a block of batches
+    assert dag_train.main([*options, "--workers=0"]) == 0 and dag_train.main([*options, "--tag=ahead", "--workers=1"]) == 0
+    here, ahead = losses(base_dir, "dag_train"), losses(base_dir, "dag_train.ahead")
+    assert len(here) == 70 and here == ahead
