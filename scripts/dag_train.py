@@ -6,8 +6,8 @@
     torchrun --standalone --nproc_per_node=8 -m scripts.dag_train --profile=d20_a100x8
 
 The loss is cross-entropy on operations and operands; nothing is differentiated through arithmetic. `answer_match` is exact
-match of the printed answer on unseen expressions, `problem_match` on unseen word problems. Nothing trained on is from the
-held-out side of the split. Writes checkpoints/dag_train/<tag>/.
+match of the printed answer on unseen expressions, `problem_match` on the planned numbers of unseen word problems. Nothing trained on
+is from the held-out side of the split. Writes checkpoints/dag_train/<tag>/.
 
 The other variants are the systems that came before the tower: soft (vector nodes, everything a mixture), stack and pointer (numbers
 read as sign and log magnitude). They take the same examples, options and loop, plan all at the answer, and cannot be plugged into a
@@ -30,14 +30,15 @@ from nanochat.dag.stream import PlanBatches, planned_questions
 from nanochat.dag.surface import STYLES
 from nanochat.dag.variants import VARIANTS, Variant
 from nanochat.data.ahead import default_workers
-from nanochat.data.conversations import render_prompt
+from nanochat.data.conversations import render
 from nanochat.data.tokenizer import Tokenizer
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import settings
 from nanochat.train.chat import task_inputs, training_mixture, unseen_mixture
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings
-from tasks.common import answer_text
+
+UNSEEN = 400  # planned numbers of unseen problems in each evaluation
 
 
 @dataclass
@@ -151,9 +152,13 @@ def _problems(config: Config, tokenizer) -> list:
 
 
 def _unseen_problems(config: Config, tokenizer) -> list[tuple[list[int], str]]:
-    """Prompts and printed answers of problems whose numbers and, for some, whose wording were never trained on."""
+    """Texts up to a planned number, and the number: of problems whose numbers and, for some, whose wording were never trained on."""
     items = unseen_mixture(config) if config.mixture and config.problem_share else None
-    return [] if items is None else [(render_prompt(tokenizer, items[i]), answer_text(items[i])) for i in range(min(len(items), 400))]
+    found: list[tuple[list[int], str]] = []
+    for i in range(0 if items is None else min(len(items), UNSEEN)):
+        item = render(tokenizer, items[i])
+        found += [(item.ids[: plan.position + 1], plan.printed) for plan in item.plans]
+    return found[:UNSEEN]
 
 
 @torch.no_grad()

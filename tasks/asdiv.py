@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from nanochat.common import UserError
-from tasks.answers import LastNumberTask, print_number
-from tasks.common import question_answer
+from tasks.answers import LastNumberTask, parse_number, print_number
+from tasks.plans import composed, planned_answer
 
 
 class ASDiv(LastNumberTask):
@@ -25,7 +25,9 @@ class ASDiv(LastNumberTask):
         return [{**row, "number": number} for row in rows if (number := single_number(row["Answer"])) is not None]
 
     def conversation(self, row: dict) -> dict:
-        return question_answer(f"{row['Body']} {row['Question']}", row["number"])
+        equations = (equation.partition("=")[::2] for equation in row.get("Formula", "").split(";"))
+        expression = composed(equations, parse_number(row["number"]))
+        return planned_answer(f"{row['Body']} {row['Question']}", expression, row["number"])
 
 
 def single_number(answer: str) -> str | None:

@@ -235,6 +235,8 @@ TASKS: dict[str, Entry] = {
     # written answers
     "gsm8k": Entry("gsm8k", "GSM8K"),
     "gsm8k_plain": Entry("gsm8k", "GSM8KPlain"),
+    "gsm8k_plans": Entry("gsm8k", "GSM8KPlans"),
+    "gsm8k_direct": Entry("gsm8k", "GSM8KDirect"),
     "svamp": Entry("svamp", "SVAMP"),
     "asdiv": Entry("asdiv", "ASDiv"),
     "mawps": Entry("mawps", "MAWPS"),

@@ -4,7 +4,7 @@ It shares problems with ASDiv: a model trained on it should not be measured on t
 """
 
 from tasks.answers import LastNumberTask, print_number
-from tasks.common import question_answer
+from tasks.plans import planned_answer
 
 
 class MAWPS(LastNumberTask):
@@ -17,4 +17,4 @@ class MAWPS(LastNumberTask):
         words = row["original_text"].strip()
         for mark in ".,?!":
             words = words.replace(f" {mark}", mark)
-        return question_answer(words, print_number(row["ans"]))
+        return planned_answer(words, str(row.get("equation", "")).rpartition("=")[2], print_number(row["ans"]))

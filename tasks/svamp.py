@@ -1,7 +1,7 @@
 """SVAMP: arithmetic word problems reworded so that surface cues mislead (ChilleD/SVAMP, MIT)."""
 
 from tasks.answers import LastNumberTask, print_number
-from tasks.common import question_answer
+from tasks.plans import planned_answer
 
 
 class SVAMP(LastNumberTask):
@@ -13,4 +13,5 @@ class SVAMP(LastNumberTask):
     def conversation(self, row: dict) -> dict:
         body = row["Body"].strip()
         stop = "" if body.endswith((".", ",", "?")) else "."
-        return question_answer(f"{body}{stop} {row['Question'].strip()}", print_number(row["Answer"]))
+        question = f"{body}{stop} {row['Question'].strip()}"
+        return planned_answer(question, str(row.get("Equation", "")), print_number(row["Answer"]))

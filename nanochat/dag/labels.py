@@ -2,29 +2,18 @@
 
 A document without a plan is unknown ground for the planner (no label) but a negative for the gate: nothing computed is to be
 printed in it.
-
-A plan of more operations than a token carries out begins earlier, in tape mode: its last D operations stand at the answer token, those
-before them at the planning tokens before it, as many as it takes. They must stand behind the text of the plan (the question is read
-before anything is planned about it), and a plan that finds too few of them leaves its answer token unlabelled.
+Which tokens carry out a conversation's plan, `placing.py` says.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from nanochat.dag.executor import (
-    CONSTANTS,
-    IDENTITY,
-    NO_REFERENCE,
-    NO_STEP,
-    OPERATIONS,
-    constant_reference,
-    number_reference,
-    shift_references,
-    tape_reference,
-)
-from nanochat.dag.numbers import NumberTable, documents_of, read_numbers
+from nanochat.dag.executor import IDENTITY, NO_REFERENCE, NO_STEP, shift_references
+from nanochat.dag.numbers import NumberTable
+from nanochat.dag.placing import Ground, Unplaced, grounds_of, place
 from nanochat.dag.predictor import PlanLabels
 from nanochat.data.conversations import PlanSpec, Rendered
 
@@ -43,25 +32,13 @@ class PlannedText(Rendered):
     answer: int = NOT_COMPUTED
 
 
-@dataclass
-class _Row:
-    """One packed row under way: its labels, numpy arrays of T tokens, and where its numbers end and which of its tokens may plan."""
-
-    operation: np.ndarray
-    operand1: np.ndarray
-    operand2: np.ndarray
-    gate: np.ndarray
-    ends: np.ndarray
-    anchors: np.ndarray
-
-
 def plan_tensors(documents, idx: torch.Tensor, table: NumberTable, bos: int, steps: int, mode: str = "tape") -> PlanLabels:
     """Labels of packed rows `idx` (B, T). `documents`: per row a list of (offset, Rendered or PlannedText)."""
     shape = (*idx.shape, steps)
     operation = np.full(shape, NO_STEP)
     operand1, operand2 = np.full(shape, NO_REFERENCE), np.full(shape, NO_REFERENCE)
     gate = np.full(idx.shape, GATE_CLOSED)
-    read = None
+    grounds = None
     for row, items in enumerate(documents):
         for offset, item in items:
             if isinstance(item, PlannedText):
@@ -73,56 +50,30 @@ def plan_tensors(documents, idx: torch.Tensor, table: NumberTable, bos: int, ste
                 if item.answer != NOT_COMPUTED and offset + item.answer < idx.shape[1]:
                     gate[row, offset + item.answer] = GATE_OPEN
             elif item.plans:
-                read = _numbers_and_anchors(idx, table, bos) if read is None else read
+                grounds = grounds_of(idx, table, bos) if grounds is None else grounds
+                labels = operation[row], operand1[row], operand2[row], gate[row]
                 operation[row, offset : offset + len(item), 0] = IDENTITY
-                labels = _Row(operation[row], operand1[row], operand2[row], gate[row], *(np.flatnonzero(x[row]) for x in read))
                 for plan in item.plans:
-                    _place(plan, offset, labels, mode)
+                    if plan.position + offset < idx.shape[1]:
+                        _write(plan, offset, grounds[row], mode, *labels)
     tensors = (torch.from_numpy(x).to(idx.device) for x in (operation, operand1, operand2, gate))
     return PlanLabels(*tensors)
 
 
-def _numbers_and_anchors(idx, table, bos) -> tuple[np.ndarray, np.ndarray]:
-    """(B, T) bool each: the last tokens of numbers, and the tokens that may plan."""
-    reading = read_numbers(idx, table, documents_of(idx, bos))
-    return tuple((flag & ~reading.absorbed).cpu().numpy() for flag in (reading.number, reading.anchor))
-
-
-def _place(plan: PlanSpec, offset: int, row: _Row, mode: str) -> None:
-    """Writes one conversation's plan at its answer token and, if it is longer, at those before it; else that token stays unlabelled."""
-    at, steps = plan.position + offset, row.operation.shape[1]
-    if at >= len(row.gate):
+def _write(plan: PlanSpec, offset: int, ground: Ground, mode: str, operation, operand1, operand2, gate) -> None:
+    """Writes the labels of one conversation's plan into its row; a plan that has no place leaves its answer token unlabelled."""
+    position, steps = plan.position + offset, operation.shape[1]
+    try:
+        placed = place(plan, offset, ground, steps, mode)
+        if any(operation[p.token, 0] != IDENTITY for p in placed):
+            raise Unplaced("another plan stands there")
+    except Unplaced:
+        operation[position], gate[position] = NO_STEP, GATE_UNKNOWN
         return
-    first, last = (p + offset for p in plan.text)
-    numbers = [int(p) for p in row.ends if first <= p < last]
-    anchors = row.anchors[(row.anchors >= last) & (row.anchors < at)] if mode == "tape" else row.anchors[:0]
-    places = _places(len(plan.steps), anchors, at, steps)
-    references = places and [[_reference(o, numbers, places, steps) for o in step[1:]] for step in plan.steps]
-    if references is None or any(r is None for pair in references for r in pair):
-        row.operation[at], row.gate[at] = NO_STEP, GATE_UNKNOWN
-        return
-    row.gate[at] = GATE_OPEN
-    row.operation[sorted({token for token, _ in places})] = NO_STEP
-    for (token, s), step, (one, two) in zip(places, plan.steps, references, strict=True):
-        row.operation[token, s], row.operand1[token, s], row.operand2[token, s] = OPERATIONS.index(step[0]), one, two
-    if spare := -len(places) % steps:
-        row.operation[places[0][0], steps - spare] = IDENTITY
-
-
-def _places(count: int, anchors: np.ndarray, at: int, steps: int) -> list[tuple[int, int]] | None:
-    """(token, step) of each of `count` operations: the last ones at `at`, the others at the nearest of `anchors`; None if too few."""
-    earlier = -(-count // steps) - 1
-    if earlier > len(anchors):
-        return None
-    rooms = [(token, s) for token in [*anchors[len(anchors) - earlier :].tolist(), at] for s in range(steps)]
-    full = count - earlier * steps  # operations of the first of these tokens
-    return rooms[:full] + rooms[steps:]
-
-
-def _reference(operand, numbers: list[int], places: list[tuple[int, int]], steps: int) -> int | None:
-    if isinstance(operand, int):
-        return number_reference(numbers[operand], steps) if operand < len(numbers) else None
-    if operand.startswith("s"):
-        return tape_reference(*places[int(operand[1:])], steps)
-    constant = float(operand[1:])
-    return constant_reference(CONSTANTS.index(constant)) if constant in CONSTANTS else None
+    gate[position] = GATE_OPEN
+    taken = Counter(p.token for p in placed)
+    for token, count in taken.items():
+        operation[token] = NO_STEP
+        operation[token, count : count + 1] = IDENTITY
+    for p in placed:
+        operation[p.token, p.step], operand1[p.token, p.step], operand2[p.token, p.step] = p.operation, p.operand1, p.operand2

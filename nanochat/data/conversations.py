@@ -12,7 +12,10 @@ A system message goes before the first user message with a blank line between. P
 `python_output` stands between <|output_start|> and <|output_end|> and is not: the tool says it, not the model.
 
 A plan is the arithmetic behind an assistant's number: `[["add", 0, 1], ["multiply", "s0", 2]]`. Integers count the numbers of
-the user message before it in reading order, "s0" is the result of step 0, "c100" the constant 100.
+the user message before it in reading order, "s0" is the result of step 0, "c100" the constant 100, "v48" the latest number of the
+value 48 or, failing that, a constant. The plan of a whole message is that of the number it begins with; a part of text may have a
+plan of its own, if it is a number: `{"type": "text", "text": "24", "plan": [["divide", "v48", "v2"]]}`. Such a plan may also use what the
+answer has said so far.
 """
 
 import re
@@ -27,11 +30,13 @@ PLAN_OPERATIONS = ("add", "subtract", "multiply", "divide", "identity")
 
 @dataclass(frozen=True)
 class PlanSpec:
-    """The arithmetic of one answer. Positions are token indices in the `Rendered` that holds it."""
+    """The arithmetic of one number in an answer. Positions are token indices in the `Rendered` that holds it."""
 
-    position: int  # of the <|assistant_start|> after which the answer is spoken
+    position: int  # of the token after which the number is printed: <|assistant_start|>, or one within the answer
     steps: tuple[tuple, ...]  # (operation, operand, operand); operands as in the module's text
-    text: tuple[int, int]  # [start, end) of the user's text whose numbers the integers count
+    text: tuple[int, int]  # [start, end) of the text whose numbers the operands may be
+    ready: int  # the end of the user's text: no token before may begin to plan
+    printed: str  # what the plan's result is printed as
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Rendered:
         return len(self.ids)
 
     def crop(self, length: int) -> "Rendered":
-        """The first `length` tokens. A plan stays only if its <|assistant_start|> and a token of its answer do."""
+        """The first `length` tokens. A plan stays only if its position and the token after it do."""
         if len(self.ids) <= length:
             return self
         plans = tuple(p for p in self.plans if p.position + 1 < length)
@@ -99,13 +104,19 @@ class _Writer:
         self.user_text = (start, len(self.ids))
         self.mark("<|user_end|>", 0)
 
+    def plan(self, position: int, steps, text: tuple[int, int], printed: str) -> None:
+        self.plans.append(PlanSpec(position, _checked_plan(steps), text, self.user_text[1], printed))
+
     def assistant(self, message: dict) -> None:
-        if message.get("plan"):
-            self.plans.append(PlanSpec(len(self.ids), _checked_plan(message["plan"]), self.user_text))
-        self.mark("<|assistant_start|>", 0)
         content = message["content"]
-        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if message.get("plan"):
+            self.plan(len(self.ids), message["plan"], self.user_text, "".join(p["text"] for p in parts if p["type"] == "text"))
+        self.mark("<|assistant_start|>", 0)
+        for part in parts:
             if part["type"] == "text":
+                if part.get("plan"):
+                    self.plan(len(self.ids) - 1, part["plan"], (self.user_text[0], len(self.ids)), part["text"])
                 self.put(self.tokenizer.encode(part["text"]), 1)
                 continue
             opening, closing, trained = PART_MARKS[part["type"]]
@@ -160,7 +171,8 @@ def _checked_plan(plan) -> tuple[tuple, ...]:
         for operand in step[1:]:
             if not _is_operand(operand, k):
                 raise UserError(
-                    f"operand {operand!r} of plan step {k} must be the index of a number, an earlier step as 's0', or a constant as 'c100'"
+                    f"operand {operand!r} of plan step {k} must be the index of a number, an earlier step as 's0', a constant as 'c100', "
+                    "or a value as 'v48'"
                 )
     return steps
 
@@ -172,4 +184,4 @@ def _is_operand(operand, step: int) -> bool:
         return False
     if operand[:1] == "s":
         return operand[1:].isdecimal() and int(operand[1:]) < step
-    return re.fullmatch(r"c-?\d+(\.\d+)?", operand) is not None
+    return re.fullmatch(r"[cv]-?\d+(\.\d+)?", operand) is not None

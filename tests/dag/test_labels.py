@@ -114,16 +114,16 @@ def test_a_plan_of_more_operations_than_a_token_carries_out_begins_at_the_token_
     assert structure_loss(output)[0].isfinite()
 
 
-def test_a_long_plan_begins_behind_its_text_and_not_at_a_number_or_space(tokenizer):
+def test_a_long_plan_begins_when_the_question_is_read_and_not_at_a_number_or_space(tokenizer):
     branch = branch_of(tokenizer, steps=1)
     item = render(tokenizer, problem("20, 8, 3. So 5", "44", LONG[:3]))
     stop = next(i for i in range(item.plan.text[0], len(item)) if "." in tokenizer.decode([item.ids[i]]))
-    printed, output = results_at_open_gates(branch, *pack([replace(item, plans=(replace(item.plan, text=(item.plan.text[0], stop)),))]))
+    printed, output = results_at_open_gates(branch, *pack([replace(item, plans=(replace(item.plan, ready=stop),))]))
     assert printed == ["44"]
     at = item.plan.position
     assert output.at[output.labels[0][..., 0] < IDENTITY].tolist() == [at - 4, at - 1, at]
     closer = branch.labels(*pack([item]))
-    assert closer.gate[0, at] == GATE_UNKNOWN  # the whole question is its text: only one token behind it
+    assert closer.gate[0, at] == GATE_UNKNOWN  # the whole question comes before it: only one token is left
 
 
 def test_in_isolated_mode_a_plan_cannot_begin_earlier(tokenizer):

@@ -120,7 +120,7 @@ def test_a_split_that_a_task_does_not_have_is_refused(tmp_path):
 def test_available_names_what_is_there_and_nothing_else(tmp_path):
     write_gsm8k(tmp_path)
     from_files = {name for name, entry in TASKS.items() if name.startswith(("gsm8k", "arc", "mmlu", "svamp"))}
-    assert from_files & set(available(tmp_path, "test")) == {"gsm8k", "gsm8k_plain"}
+    assert from_files & set(available(tmp_path, "test")) == {"gsm8k", "gsm8k_plain", "gsm8k_plans", "gsm8k_direct"}
 
 
 def test_train_val_and_test_share_no_item_and_val_comes_out_of_train(tmp_path):

@@ -67,6 +67,7 @@ CASES = [
         "B",
     ),
     ("gsm8k_plain", "test", "gsm8k/main/test-00000-of-00001.parquet", [GSM_ROW], GSM_ROW["question"], "He has 3*4=12 nuts.\n#### 12"),
+    ("gsm8k_direct", "test", "gsm8k/test.jsonl", [GSM_ROW], GSM_ROW["question"], "12"),
     (
         "svamp",
         "test",
@@ -97,7 +98,8 @@ def test_a_row_becomes_the_conversation_written_here(tmp_path, monkeypatch, name
     put(tmp_path / path, rows)
     conversation = load_task(name, tmp_path, split)[0]
     assert conversation["messages"][0] == {"role": "user", "content": question}
-    assert conversation["messages"][1] == {"role": "assistant", "content": answer}
+    said = conversation["messages"][1]
+    assert said["role"] == "assistant" and said["content"] == answer
     assert len(conversation["messages"]) == 2
 
 
