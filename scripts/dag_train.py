@@ -3,6 +3,7 @@
     python -m scripts.dag_train --profile=embedded
     python -m scripts.dag_train --tag=isolated --mode=isolated      # the whole plan at the answer, no tape
     python -m scripts.dag_train --tag=soft --variant=soft           # an earlier system on the same examples, to compare
+    python -m scripts.dag_train --tag=through --mode=isolated --execution=straight_through      # no labels, only answers
     torchrun --standalone --nproc_per_node=8 -m scripts.dag_train --profile=d20_a100x8
 
 The loss is cross-entropy on operations and operands; nothing is differentiated through arithmetic. `answer_match` is exact
@@ -26,6 +27,7 @@ from nanochat.dag.arithmetic import answers_of, evaluation_batches, tensors_of
 from nanochat.dag.expressions import MOST_DIGITS, MOST_OPERATIONS, ExpressionSettings, check_styles
 from nanochat.dag.numbers import format_value
 from nanochat.dag.predictor import TowerConfig
+from nanochat.dag.relaxed import RELAXATIONS, relaxed_loss
 from nanochat.dag.stream import PlanBatches, planned_questions
 from nanochat.dag.surface import STYLES
 from nanochat.dag.variants import VARIANTS, Variant
@@ -48,6 +50,11 @@ class Config(TrainSettings, StageConfig):
         None,
         "tape: tokens may use results of earlier tokens; isolated: only their own; default: tape for the tower, isolated for all others",
         choices=("tape", "isolated"),
+    )
+    execution: str = option(
+        "hard",
+        "hard: labelled plans, executed exactly; else the tower learns from answers by a gradient through arithmetic",
+        choices=("hard", *RELAXATIONS),
     )
     dag_depth: int | None = option(
         None, "operations a token may carry out; default: 2 in tape mode, as many as --operations in isolated", "operations"
@@ -82,6 +89,8 @@ def check(config: Config) -> None:
     if not 0 <= config.problem_share < 1:
         raise UserError(f"--problem_share must be at least 0 and below 1, not {config.problem_share}")
     _depth(config)
+    if config.execution != "hard" and (config.variant != "tower" or _mode(config) != "isolated"):
+        raise UserError(f"--execution={config.execution} is for the tower that plans at the answer: add --mode=isolated, no --variant")
 
 
 def work(config: Config, run: Run) -> str:
@@ -117,7 +126,8 @@ def work(config: Config, run: Run) -> str:
         return match(model, unseen, variant) | ({"problem_match": problem_match(model, told)} if told else {})
 
     observer = variant.logger(model) if variant.logger else None
-    loss_fn = partial(variant.loss, logger=observer)
+    loss = variant.loss if config.execution == "hard" else partial(relaxed_loss, config.execution)
+    loss_fn = partial(loss, logger=observer)
     metrics = fit(run, config, model=model, batches=batches, loss_fn=loss_fn, evaluate=evaluate, observer=observer, meta=meta)
     examples = config.steps * config.device_batch * compute.world
     run.result(params=params, examples=examples, **metrics)

@@ -227,6 +227,9 @@ def test_every_variant_of_the_predictor_is_trained_and_evaluated_by_the_same_com
 def test_only_the_tower_is_plugged_in_or_traced_and_plans_on_the_tape(world, base_dir, capfd):
     assert dag_train.main([*world, "--tag=old", "--variant=stack", "--mode=tape"]) == 2
     assert "--variant=stack has no tape mode" in capfd.readouterr().err
+    assert dag_train.main([*world, "--tag=old", "--execution=soft"]) == 2
+    assert "--execution=soft is for the tower that plans at the answer: add --mode=isolated" in capfd.readouterr().err
+    assert dag_train.main([*world, "--mixture=", "--tag=soft", "--execution=soft", "--mode=isolated"]) == 0
     assert base_train.main([*world, "--steps=1"]) == 0 and dag_train.main([*world, "--mixture=", "--tag=old", "--variant=stack"]) == 0
     assert mid_train.main([*world, "--dag_tag=old"]) == 1
     assert "only the variant 'tower' can be plugged into a GPT" in capfd.readouterr().err
