@@ -2,6 +2,7 @@
 
     python -m scripts.dag_train --profile=embedded
     python -m scripts.dag_train --tag=isolated --mode=isolated      # the whole plan at the answer, no tape
+    python -m scripts.dag_train --tag=reads --reader=learned        # numbers read by a network, to compare; cannot be plugged into a GPT
     python -m scripts.dag_train --tag=soft --variant=soft           # an earlier system on the same examples, to compare
     python -m scripts.dag_train --tag=through --mode=isolated --execution=straight_through      # no labels, only answers
     torchrun --standalone --nproc_per_node=8 -m scripts.dag_train --profile=d20_a100x8
@@ -62,6 +63,11 @@ class Config(TrainSettings, StageConfig):
     width: int = option(64, "width of the tower")
     layers: int = option(4, "layers of its trunk", "layers")
     heads: int = option(4, "attention heads")
+    reader: str = option(
+        "exact",
+        "how the tower gets the values of numbers; learned: digits predicted by a network, to compare",
+        choices=("exact", "learned"),
+    )
     operations: int = option(6, "most operations in an expression", "operations")
     max_digits: int = option(4, "longest integer", "digits")
     styles: list = option(["symbols", "english"], f"how expressions are written, of {', '.join(STYLES)}")
@@ -88,6 +94,8 @@ def check(config: Config) -> None:
     check_styles(config.styles)
     if not 0 <= config.problem_share < 1:
         raise UserError(f"--problem_share must be at least 0 and below 1, not {config.problem_share}")
+    if config.reader != "exact" and config.variant != "tower":
+        raise UserError(f"--reader=learned is for the tower; leave it out with --variant={config.variant}")
     _depth(config)
     if config.execution != "hard" and (config.variant != "tower" or _mode(config) != "isolated"):
         raise UserError(f"--execution={config.execution} is for the tower that plans at the answer: add --mode=isolated, no --variant")
@@ -103,7 +111,9 @@ def work(config: Config, run: Run) -> str:
         steps=_depth(config),
         styles=tuple(config.styles),
     )
-    tower = TowerConfig(tokenizer.vocab_size, tokenizer.bos_id, config.width, config.layers, config.heads, written.steps, written.mode)
+    tower = TowerConfig(
+        tokenizer.vocab_size, tokenizer.bos_id, config.width, config.layers, config.heads, written.steps, written.mode, config.reader
+    )
     model, compute = variant.model(tower, tokenizer), run.compute
     batches = PlanBatches(
         tokenizer,

@@ -3,6 +3,8 @@
 `build_branch` makes the branch of a checkpoint again; `attach_branch` plugs a pretrained tower into a GPT. Both import lazily.
 """
 
+from nanochat.common import UserError
+
 
 def build_branch(branch_config: dict, tokenizer):
     """The branch (with fresh weights) described by a checkpoint's `branch_config`."""
@@ -20,9 +22,14 @@ def build_predictor(meta: dict, tokenizer):
 
 
 def attach_branch(model, predictor, tokenizer, **options):
-    """Plugs the tower of a trained PredictorOnlyModel into `model`, two thirds up; both compute as they did before."""
+    """Plugs the tower of a trained PredictorOnlyModel into `model`, two thirds up; both compute as they did before.
+
+    UserError for a tower with a learned reader.
+    """
     from nanochat.dag.mixer import BranchConfig, DagBranch
 
+    if predictor.tower.config.reader != "exact":
+        raise UserError("this tower was trained with --reader=learned; only one that reads exactly can be plugged into a GPT")
     layer = max(0, round(2 * model.config.n_layer / 3) - 1)
     config = BranchConfig(tower=predictor.tower.config, input_width=model.config.n_embd, layer=layer, **options)
     branch = DagBranch(config, tokenizer)

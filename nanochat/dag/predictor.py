@@ -9,7 +9,7 @@ It runs alone (`dag_train`) and, unchanged, beside a GPT (`mixer.DagBranch`), wh
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn as nn
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from nanochat.dag.alternatives import Alternatives, best_plans
 from nanochat.dag.executor import CONSTANTS, IDENTITY, NO_REFERENCE, execute
+from nanochat.dag.learned_reader import LearnedReader
 from nanochat.dag.numbers import NumberTable, Reading, absorbed_by, documents_of, read_numbers
 from nanochat.dag.planner import Plan, Planner, Rotary, Slots, gather, norm, pick
 
@@ -25,7 +26,8 @@ DEEPEST_BRACKET = 7
 
 @dataclass
 class TowerConfig:
-    """Shape of the tower. `mode`: in "tape" a token may use results of earlier tokens, in "isolated" only its own."""
+    """Shape of the tower. `mode`: in "tape" a token may use results of earlier tokens, in "isolated" only its own.
+    `reader`: "exact", or "learned" for the ablation of learned_reader.py."""
 
     vocab_size: int
     bos_id: int
@@ -34,6 +36,7 @@ class TowerConfig:
     heads: int = 4
     steps: int = 2
     mode: str = "tape"
+    reader: str = "exact"
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -54,7 +57,8 @@ class PlanLabels:
 class TowerOutput:
     """hidden (B, A, d) at the planning tokens; at (B, A) their token positions; present (B, A); of_token (B, T) which of the A a
     token speaks for (-1: none); plan; labels of those tokens if any were given (operation, slots of operand 1 and 2: (B, A, D));
-    word, document (B, A) of those tokens and slots: what was planned with, for other plans at the same tokens."""
+    word, document (B, A) of those tokens and slots: what was planned with, for other plans at the same tokens;
+    reading_loss of a learned reader, whose values `reading` then has."""
 
     hidden: torch.Tensor
     at: torch.Tensor
@@ -66,6 +70,7 @@ class TowerOutput:
     word: torch.Tensor
     document: torch.Tensor
     slots: Slots
+    reading_loss: torch.Tensor | None = None
 
 
 class TrunkBlock(nn.Module):
@@ -107,6 +112,7 @@ class DagTower(nn.Module):
         self.from_model = nn.Linear(input_width, d, bias=False) if input_width else None
         self.blocks = nn.ModuleList(TrunkBlock(config) for _ in range(config.layers))
         self.planner = Planner(config)
+        self.reader = LearnedReader(config.vocab_size) if config.reader == "learned" else None
         self.register_buffer("constants", torch.tensor(CONSTANTS, dtype=torch.float64), persistent=False)
         self.reset_parameters()
 
@@ -174,10 +180,18 @@ class DagTower(nn.Module):
         slots = self._slots(x, n_at, n_present, doc, a_hidden, a_at, a_doc, active & a_present[..., None])
         given = None if labels is None else self._given(labels, at, a_present, number_of_word, n_at, n_present, a_at, kept)
         plan = self.planner(a_hidden, a_at, a_doc, logits, operation, slots, given)
-        known = torch.cat([self.constants.expand(len(idx), -1), gather(gather(reading.value, word), n_at)], dim=1)
+        values, reading_loss = gather(gather(reading.value, word), n_at), None
+        if self.reader is not None:
+            ends = gather(word, n_at)
+            before = torch.where(n_at > 0, gather(word, (n_at - 1).clamp(min=0)), -1)
+            read, *logits_of_read = self.reader(idx, before + 1, ends)
+            reading_loss = self.reader.loss(values, n_present, *logits_of_read)
+            values = torch.where(n_present, read, values)
+            reading = replace(reading, value=_written_at(reading.value, ends, n_present, values))
+        known = torch.cat([self.constants.expand(len(idx), -1), values], dim=1)
         self.run(plan, known)
         golds = None if given is None else (given_operation, *given)
-        output = TowerOutput(a_hidden, at, a_present, _speaks_for(reading, kept), plan, golds, reading, a_at, a_doc, slots)
+        output = TowerOutput(a_hidden, at, a_present, _speaks_for(reading, kept), plan, golds, reading, a_at, a_doc, slots, reading_loss)
         return (output, (word, present, x, caches, is_number, is_anchor, a_at, active)) if keep_words else output
 
     def plans(self, output: TowerOutput, k: int, at=None) -> Alternatives:
@@ -233,6 +247,12 @@ class DagTower(nn.Module):
             slot = torch.where(r >= 0, slot, torch.where(r > NO_REFERENCE // 2, -1 - r, -1))
             out.append(torch.where(a_present[..., None], slot, -1))
         return tuple(out)
+
+
+def _written_at(values, at, present, new):
+    """`values` (B, T) with `new` (B, N) written at the tokens `at` (B, N) that are `present`."""
+    out = torch.cat([values, torch.zeros_like(values[:, :1])], dim=1)  # a last column for those that are not
+    return out.scatter(1, torch.where(present, at, values.shape[1]), new)[:, :-1]
 
 
 def _absorbed_within(reading: Reading, lengths):

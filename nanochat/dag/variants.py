@@ -40,7 +40,10 @@ def tower_loss(model: PredictorOnlyModel, batch, logger: DAGLogger | None = None
     output = model(idx, labels=labels, lengths=lengths)
     if logger is not None and logger.watching:
         logger.see(output, idx)
-    return structure_loss(output)
+    loss, figures = structure_loss(output)
+    if output.reading_loss is None:
+        return loss, figures
+    return loss + output.reading_loss, {**figures, "reading_loss": output.reading_loss.detach()}
 
 
 def tower_plans_right(model: PredictorOnlyModel, idx, labels, lengths) -> torch.Tensor:
