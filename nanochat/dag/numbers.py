@@ -4,13 +4,14 @@ Reading is deterministic, causal and without look-ahead: at every token the numb
 number has the value of its prefix, and only a later token may extend it. It is done for all tokens at once with cumulative
 sums and a parallel prefix scan (Hillis and Steele, 1986), so it runs inside the forward pass.
 
-What is a number: digits, one decimal point between digits, and a minus sign in front of the first digit where no left operand
-can be: at the start, after an opening bracket, an operator or a word; `numerals.py` adds English words.
+What is a number: digits, one decimal point between digits or before the first (where nothing touches it that could end a sentence),
+and a minus sign in front of that where no left operand can be: at the start, after an opening bracket, an operator or a word;
+`numerals.py` adds English words. An ordinal is none: the ending takes the digits of "21st" back.
 
 A comma between digits makes thousands only with exactly three digits behind it, which is known when the third arrives: up to then
 they are a number of their own ("1,2" is 1 and 2, "1,23" is 1 and 23), and the third takes in what stands before the comma (1,234 is
 one number). Before the first comma stand one to three digits, the first not 0, and no point. A fourth digit makes it a thing that
-cannot be read: its value is infinite, which nothing computes with. Other commas separate numbers.
+cannot be read: its value is infinite, which nothing computes with. Other commas separate numbers. LaTeX's {,} is such a comma.
 """
 
 import math
@@ -33,25 +34,29 @@ from nanochat.dag.numerals import (
     take,
 )
 
-OTHER, DIGIT, DOT, COMMA, SPACE, MINUS, OPERATOR, OPEN, CLOSE, SPECIAL, PERCENT, CURRENCY = range(12)
+KINDS = 14
+OTHER, DIGIT, DOT, COMMA, SPACE, MINUS, OPERATOR, OPEN, CLOSE, SPECIAL, PERCENT, CURRENCY, BRACE, UNBRACE = range(KINDS)
 _KINDS = {".": DOT, ",": COMMA, "-": MINUS, "−": MINUS, "%": PERCENT} | dict.fromkeys("+*/=×÷", OPERATOR) | dict.fromkeys("$€£", CURRENCY)
 OPENING, CLOSING = "({", ")}"  # braces are the brackets of LaTeX
-SCAN_ROUNDS = 5  # the scan covers spans of 2^5 tokens
-MOST_THOUSANDS = 16  # tokens from the first digit to the last group of 15 digits with commas
+BEFORE_POINT = (SPACE, MINUS, OPERATOR, OPEN, BRACE, SPECIAL, CURRENCY)  # what a point may follow that begins a number
+ORDINAL_ENDINGS = ("st", "nd", "rd", "th")
+WHOLE = 1 << len(ORDINAL_ENDINGS)  # an ending that is one token
+SCAN_ROUNDS = 5  # the scan covers spans of 2^5 tokens: 15 digits, a point, and {,} four times are 28
 PRINTED_DECIMALS = 6
 
 
 class NumberTable(torch.nn.Module):
-    """What each token id means to the reader: buffers `kind`, `digit`, `spaced`, `step` (V,), rebuilt from the tokenizer.
+    """What each token id means to the reader: buffers `kind`, `digit`, `spaced`, `step`, `ending` (V,), rebuilt from the tokenizer.
 
-    `step` is how many brackets a token opens less those it closes. `window` is how many tokens back a number can depend on.
+    `step` is how many brackets a token opens less those it closes. `ending` (2, V) tells endings of ordinals: bits of those a token is
+    or begins, and of those it ends, ORDINAL_ENDINGS by place and then WHOLE. `window` is how many tokens back a number can depend on.
     """
 
     def __init__(self, tokenizer):
         super().__init__()
         size = tokenizer.vocab_size
         kind, digit, spaced = torch.zeros(size, dtype=torch.int8), torch.zeros(size), torch.zeros(size, dtype=torch.bool)
-        step = torch.zeros(size, dtype=torch.long)
+        step, ending = torch.zeros(size, dtype=torch.long), torch.zeros(2, size, dtype=torch.int8)
         for i in range(size):
             try:
                 text = tokenizer.decode_bytes([i]).decode()
@@ -59,6 +64,8 @@ class NumberTable(torch.nn.Module):
                 continue
             bare = text.strip(" ")
             spaced[i] = text.startswith(" ")
+            ending[:, i] = torch.tensor([sum((e[n] == text) << bit for bit, e in enumerate(ORDINAL_ENDINGS)) for n in (0, 1)])
+            ending[:, i] += WHOLE * (text in ORDINAL_ENDINGS)
             if not text or tokenizer.token_bytes[i] == 0:
                 kind[i] = SPECIAL
                 continue
@@ -69,12 +76,16 @@ class NumberTable(torch.nn.Module):
                 kind[i], digit[i] = DIGIT, int(text)
             elif bare in _KINDS and (text == bare or bare not in ".,"):
                 kind[i] = _KINDS[bare]
+            elif text in "{}":
+                kind[i] = BRACE if text == "{" else UNBRACE
             elif bare[-1] in OPENING + CLOSING:
                 kind[i] = OPEN if bare[-1] in OPENING else CLOSE
         self.register_buffer("kind", kind, persistent=False)
         self.register_buffer("digit", digit.double(), persistent=False)
         self.register_buffer("spaced", spaced, persistent=False)
         self.register_buffer("step", step, persistent=False)
+        self.register_buffer("ending", ending, persistent=False)
+        self.register_buffer("before_point", torch.tensor([k in BEFORE_POINT for k in range(KINDS)]), persistent=False)
         self.numerals = NumeralTable(tokenizer)
         self.window = MOST_WORDS * self.numerals.longest
 
@@ -115,73 +126,115 @@ def read_numbers(idx: torch.Tensor, table: NumberTable, document: torch.Tensor, 
     no number can cross. `last_only`: what is said of tokens before the last need not be right."""
     kind, spaced, words = table.kind[idx], table.spaced[idx], find_words(idx, table.numerals)
     space, before = kind == SPACE, shift(kind, 1, SPECIAL)
-    sign = _sign(kind, spaced, space, before, words)
-    digits, absorbs, reach = _read_digits(kind, before, table.digit[idx], sign, spaced)
+    half, ordinal = _ordinals(table.ending[:, idx], before == DIGIT, words)
+    sign, marks = _sign(kind, spaced, space, before, words), _marks(kind, before, table)
+    digits, absorbs, reach = _read_digits(kind, before, table.digit[idx], sign, spaced, marks)
     number, value = digits.digit, digits.value
-    waits = number | space | sign | (((kind == DOT) | (kind == COMMA)) & (before == DIGIT))
+    waits = number | space | sign | marks.waits | half
     if words is not None and not (last_only and bool((words.kind[:, -2:] == NONE).all())):
         numerals = read_numerals(words, table.numerals, digits, space & spaced, (kind == MINUS) & ~spaced)
         absorbs, reach = absorbs + numerals.absorbs, reach + numerals.absorbs  # no token is both
         number, value, waits = number | numerals.number, numerals.value, waits | numerals.number | numerals.pending
+    absorbs, reach = absorbs + ordinal, reach + ordinal
     value = torch.where(number, value, 0.0)
     return Reading(value, number, absorbs, reach, absorbed_by(reach), space, ~waits, _bracket_depth(table.step[idx], document))
+
+
+def _ordinals(ending, after_digit, words):
+    """(B, T) bool: the first letter of what may be the ending of an ordinal; (B, T) int64: at its last, how many words it takes in, the
+    number among them. The rest of a word that begins so is no numeral: "5thousand" is none where it is spelt "th" + "ousand"."""
+    begun, ended = ending
+    half = after_digit & (begun > 0) & (begun != WHOLE)
+    second = (shift(torch.where(half, begun, 0), 1, 0) & ended) > 0
+    ordinal = second * 2 + (after_digit & (begun == WHOLE)).long()
+    if words is not None:
+        words.kind = torch.where(last_where(ordinal > 0) >= words.begin, NONE, words.kind)
+    return half, ordinal
+
+
+@dataclass
+class _Marks:
+    """Points and commas, all (B, T). leads: a point with which a number may begin; joint: the last token of a comma behind a digit;
+    braced: of these, those of LaTeX, {,}; waits: what may still become a part of a number."""
+
+    leads: torch.Tensor
+    joint: torch.Tensor
+    braced: torch.Tensor
+    waits: torch.Tensor
+
+
+def _marks(kind, before, table: NumberTable) -> _Marks:
+    comma, after_digit = kind == COMMA, before == DIGIT
+    leads = table.before_point[before.long()] & (kind == DOT)
+    brace = (kind == BRACE) & after_digit
+    comma_in_brace = comma & shift(brace, 1, False)
+    braced = (kind == UNBRACE) & shift(comma_in_brace, 1, False)
+    waits = leads | (((kind == DOT) | comma) & after_digit) | brace | comma_in_brace | braced
+    return _Marks(leads, (comma & after_digit) | braced, braced, waits)
 
 
 def _sign(kind, spaced, space, before, words):
     """(B, T) bool: a minus is a sign where it does not touch a word and no left operand stands before it."""
     solid = shift(last_where(~space), 1, -1)
     left = take(kind, solid, SPECIAL)
-    sign = (kind == MINUS) & ~(~spaced & (before == OTHER)) & (left != DIGIT) & (left != CLOSE) & (left != PERCENT)
+    sign = (kind == MINUS) & ~(~spaced & (before == OTHER)) & (left != DIGIT) & (left != CLOSE) & (left != UNBRACE) & (left != PERCENT)
     return sign if words is None else sign & ~take(words.number, solid, False)
 
 
-def _read_digits(kind, before, face, sign, spaced) -> tuple[Digits, torch.Tensor, torch.Tensor]:
+def _read_digits(kind, before, face, sign, spaced, marks: _Marks) -> tuple[Digits, torch.Tensor, torch.Tensor]:
     """Numbers in digits; absorbs (B, T) and reach (B, T). face (B, T): the digit that stands there."""
     digit, before2 = kind == DIGIT, shift(kind, 2, SPECIAL)
     after_dot = digit & (before == DOT) & (before2 == DIGIT)
-    marked = digit & (before == COMMA) & (before2 == DIGIT)
+    pointed = digit & shift(marks.leads, 1, False)  # the first digit of .5
+    marked = digit & shift(marks.joint, 1, False)
     some_marked = bool(marked.any())
-    grouped = _thousands(digit, before, marked, after_dot, face) if some_marked else marked
+    grouped = _thousands(digit, before, marked, after_dot | pointed, face) if some_marked else marked
     linked = digit & ((before == DIGIT) | after_dot | grouped)
     # A chain is digits linked directly or over one point. In it every second dot ends a number: 1.2.3 reads as 1.2 and 3.
-    dots = after_dot.long().cumsum(1)
-    dots = dots - take(dots, last_where(digit & ~linked), 0)
+    dots, chain = after_dot.long().cumsum(1), last_where(digit & ~linked)
+    dots = dots - take(dots, chain, 0) + take(pointed.long(), chain, 0)
     start = digit & (~linked | (after_dot & (dots % 2 == 0)))
     first = last_where(start)
-    fraction = (digit & (dots % 2 == 1)).long().cumsum(1)
-    decimals = fraction - take(fraction, first, 0)
+    decimal = (digit & (dots % 2 == 1)).long()
+    total = decimal.cumsum(1)
+    decimals = total - take(total - decimal, first, 0)
 
-    unspaced_currency = (before == CURRENCY) & ~shift(spaced, 1, False)
-    signed = shift(sign, 1, False)
-    negative = take((start & (signed | (unspaced_currency & shift(sign, 2, False)))).long(), first, 0) == 1
+    in_front = [torch.where(pointed, shift(sign, n + 1, False), shift(sign, n, False)) for n in (1, 2)]  # signs before it, and before that
+    currency, blank = (torch.where(pointed, shift(x, 2, False), shift(x, 1, False)) for x in ((kind == CURRENCY) & ~spaced, kind == SPACE))
+    negative = take((start & (in_front[0] | (currency & in_front[1]))).long(), first, 0) == 1
 
     extends = digit & ~start
-    magnitude, length = _fold(digit, start, extends & (before != DIGIT), face, first)
+    magnitude, length = _fold(digit, start, extends & (before != DIGIT), shift(marks.braced, 1, False), face, first)
     value = torch.where(negative, -magnitude, magnitude) / 10.0 ** decimals.double()
     value = torch.where(length > MOST_DIGITS, math.inf, value)
-    absorbs = torch.where(extends, torch.where(before == DIGIT, 1, 2), torch.where(start & ((before == SPACE) | signed), 1, 0))
+    begun = (start & (blank | in_front[0])).long() + pointed.long()
+    absorbs = torch.where(extends, torch.where(before == DIGIT, 1, 2), begun)
     reach = absorbs
     digits = Digits(digit, magnitude, decimals, negative, value)
-    return _with_thousands(digits, absorbs, grouped, before, face, first) if some_marked else (digits, absorbs, reach)
+    if some_marked:
+        return _with_thousands(digits, absorbs, grouped, shift(marks.braced, 1, False), before, face, first)
+    return digits, absorbs, reach
 
 
-def _thousands(digit, before, marked, after_dot, face):
+def _thousands(digit, before, marked, in_decimals, face):
     """(B, T) bool: the first digit of three or more behind a comma, where the third joins them to the number before it.
 
-    `marked`: the first digit of a run behind a digit and a comma. The runs before it, back to the first, must be as thousands are.
+    `marked`: the first digit of a run behind a digit and a comma; `in_decimals`: of one behind a point. The runs before it, back to the
+    first, must be as thousands are.
     """
-    at = torch.arange(digit.shape[1], device=digit.device)
+    at, seen = torch.arange(digit.shape[1], device=digit.device), digit.long().cumsum(1)
     run = digit & (before != DIGIT)
     begin = last_where(run)
     first, rank = last_where(run & ~marked), at - begin
-    unfit = torch.where(take(marked, begin, False), rank != 2, (rank > 2) | take((face == 0) | after_dot, begin, False))
+    unfit = torch.where(take(marked, begin, False), rank != 2, (rank > 2) | take((face == 0) | in_decimals, begin, False))
     unfit = last_where(digit & ~ahead(digit, 1) & unfit)  # judged at the last digit of a run
     three = marked & ahead(digit, 1) & ahead(digit, 2)
-    return three & (at - first <= MOST_THOUSANDS) & (shift(unfit, 1, -1) < first)
+    return three & (seen - take(seen, first, 0) <= MOST_DIGITS - 3) & (shift(unfit, 1, -1) < first)
 
 
-def _with_thousands(digits: Digits, absorbs, grouped, before, face, first):
-    """Puts in what is special behind a comma of thousands: two digits that are a number of their own, one that joins, one too many."""
+def _with_thousands(digits: Digits, absorbs, grouped, braced, before, face, first):
+    """Puts in what is special behind a comma of thousands: two digits that are a number of their own, one that joins, one too many.
+    `braced` (B, T): the first digit behind {,}, which is three words where a comma is one."""
     run = last_where(digits.digit & (before != DIGIT))
     at = torch.arange(face.shape[1], device=face.device)
     rank = torch.where(digits.digit & take(grouped, run, False), at - run, -1)
@@ -195,16 +248,19 @@ def _with_thousands(digits: Digits, absorbs, grouped, before, face, first):
         digits.negative & ~own,
         value,
     )
-    absorbs = torch.where(rank == 0, 0, torch.where(rank == 2, 3, absorbs))
-    return digits, absorbs, torch.where(rank == 2, 4, absorbs)
+    more = 2 * take(braced, run, False).long()
+    absorbs = torch.where(rank == 0, 0, torch.where(rank == 2, 3 + more, absorbs))
+    return digits, absorbs, torch.where(rank == 2, 4 + more, absorbs)
 
 
-def _fold(digit, start, over_point, face, first):
+def _fold(digit, start, over_point, braced, face, first):
     """The integer that the digits of a span spell, by a prefix scan of the maps v -> factor * v + add, and its length in digits.
 
-    `over_point` marks digits that continue their number over a decimal point or comma, which itself maps v to v.
+    `over_point` marks digits that continue their number over a decimal point or comma, which itself maps v to v; where they are
+    `braced`, that is the three tokens {,}.
     """
-    point = ahead(over_point, 1)
+    over_braces = over_point & braced
+    point = ahead(over_point, 1) | ahead(over_braces, 2) | ahead(over_braces, 3)
     factor = torch.where(start | ~(digit | point), 0.0, torch.where(digit, 10.0, 1.0)).double()
     add = torch.where(digit, face, 0.0)
     for r in range(SCAN_ROUNDS):

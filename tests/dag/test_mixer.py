@@ -9,7 +9,7 @@ from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
 from nanochat.dag.mixer import BranchConfig, DagBranch, value_features
 from tests.dag.test_expressions import tensors
 
-PIECES = [*"0123456789.-+()* =", " -", " plus", " times", "?", " is", " 4", "(2"]
+PIECES = [*"0123456789.-+()* ={},", "{,}123", " .5", "th", " -", " plus", " times", "?", " is", " 4", "(2"]
 NUMERALS = [
     *" -,53",
     " two",

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanochat.dag.numbers import NumberTable, documents_of, format_value, read_numbers
+from nanochat.data.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,25 @@ def values(tokenizer, table, text):
         ("20 % - 5", [20, 5]),
         ("3/4", [3, 4]),
         (r"\frac{3}{-4.5} \times 2 - 1", [3, -4.5, 2, 1]),
+        (".5 + .5", [0.5, 0.5]),
+        ("What is .25 - .5?", [0.25, 0.5]),
+        ("-.5*(.125)", [-0.5, 0.125]),
+        ("5-.5", [5, 0.5]),
+        ("5 - -.5", [5, -0.5]),
+        ("$.99 or -$.99 or $-.99", [0.99, -0.99, -0.99]),
+        (".5.25 and .1.2.3", [0.5, 25, 0.1, 2.3]),
+        ("the end.5 apples (2).5 and 20%.5", [5, 2, 5, 20, 5]),
+        ("wait...5", [5]),
+        (". 5", [5]),
+        ("3 .5", [3, 0.5]),
+        (".500,250", [0.5, 250]),
+        (".123456789012345", [0.123456789012345]),
+        (".1234567890123456", [math.inf]),
+        (r"\frac{.5}{2}", [0.5, 2]),
+        ("on the 1st of May, the 22nd, the 3rd and the 104th", []),
+        ("1st + 2", [2]),
+        ("5 than 6", [5, 6]),
+        ("5 th", [5]),
         (r"{7} -2 \cdot -3 \div \left(-1\right) -6", [7, 2, -3, -1, 6]),
     ],
 )
@@ -89,6 +109,47 @@ def test_a_comma_makes_thousands_only_before_exactly_three_digits(tokenizer, tab
     assert values(tokenizer, table, text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3{,}000", [3000]),
+        ("-3{,}000.5 + 12{,}345{,}678", [-3000.5, 12345678]),
+        ("999{,}999{,}999{,}999{,}999", [999999999999999]),
+        ("1{,}234,567", [1234567]),
+        ("3{,}14", [3, 14]),
+        ("3{,}0001", [math.inf]),
+        ("1234{,}567", [1234, 567]),
+        ("3{,} 000", [3, 0]),
+        ("3(,)000", [3, 0]),
+        ("3{.}000", [3, 0]),
+        (r"\frac{3{,}000}{2} - 1", [3000, 2, 1]),
+    ],
+)
+def test_braces_around_a_comma_make_the_same_thousands(tokenizer, table, text, expected):
+    assert values(tokenizer, table, text) == expected
+
+
+def test_braces_of_a_comma_do_not_plan_and_leave_the_depth_as_it_was(tokenizer, table):
+    _, r = read(tokenizer, table, "3{,}000")
+    assert r.value[0, 1:].tolist() == [3, 0, 0, 0, 0, 0, 3000] and not r.anchor[0, 1:].any()
+    assert r.absorbs[0, 1:].tolist() == [0, 0, 0, 0, 0, 1, 5] and r.depth[0, -1] == 0
+    _, r = read(tokenizer, table, r"{3}{,")
+    assert r.anchor[0, -2:].all(), "a brace behind a brace is none of a number"
+
+
+@pytest.mark.parametrize("words", [["st"], ["s", "t"]])
+def test_an_ordinal_takes_its_digits_back_when_its_ending_is_whole(words):
+    tokenizer = Tokenizer({bytes([i]): i for i in range(256)} | {word.encode(): 256 for word in words if len(word) == 2})
+    _, r = read(tokenizer, NumberTable(tokenizer), "21st")
+    assert r.value[0, 1:].tolist() == [2, 21, *[0] * len(words)] and r.absorbs[0, 1:].tolist() == [
+        0,
+        1,
+        *[0] * (len(words) - 1),
+        len(words),
+    ]
+    assert r.anchor[0, 1:].tolist() == [False] * (1 + len(words)) + [True]
+
+
 def test_the_third_digit_behind_a_comma_takes_in_what_stands_before_it(tokenizer, table):
     _, r = read(tokenizer, table, "1,234,567")
     assert r.value[0, 1:].tolist() == [1, 0, 2, 23, 1234, 0, 5, 56, 1234567]
@@ -108,7 +169,15 @@ def test_braces_count_as_brackets(tokenizer, table):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from([*"0123456789.,-+()* =", " -", "a", " is", "<bos>", ",123", "{", "}", "$", "%"]), min_size=1, max_size=24))
+@given(
+    st.lists(
+        st.sampled_from(
+            [*"0123456789.,-+()* =", " -", "a", " is", "<bos>", ",123", "{", "}", "$", "%", "{,}", "{,}123", "st", "n", "d", " .", ".5"]
+        ),
+        min_size=1,
+        max_size=24,
+    )
+)
 def test_reading_is_causal_and_equal_prefix_by_prefix(tokenizer, table, pieces):
     """What is read at a token never depends on later tokens, and the words absorbed add up."""
     ids = [tokenizer.bos_id]

@@ -14,7 +14,7 @@ NAMES = ("bytes", "pieces", "words")
 PIECES = [
     *"- .,+5", " two", " five", " ten", "ty", "teen", "th", "der", " seven", " twenty", " hundred", " thousand", " million", " and",
     " point", " zero", " six", "six", " half", " dozen", "-five", "and", "½", " 3", "\n", " plus", " one", "s", "Six", " Eight", "y",
-    "-", "<bos>",
+    "-", "<bos>", ".5", "3", "{,}000", "thousand", "5", "t", "nd",
 ]  # fmt: skip
 
 
@@ -83,6 +83,11 @@ def values(tokenizer, table, text):
         ("100 and five", [100, 5]),
         ("one two", [1, 2]),
         ("point five", [5]),
+        (".5 million and -.5 million", [500000, -500000]),
+        ("3{,}000 million", [3000000000]),
+        ("the 1st of 52nd and 5th", []),
+        ("21st century, 2 five", [2, 5]),
+        ("1990s 5t 6n two", [1990, 5, 6, 2]),
     ],
 )
 def test_numerals_are_read_as_a_person_reads_them(tokenizers, name, text, expected):
