@@ -56,17 +56,19 @@ def relaxed_result(output: TowerOutput, lengths: torch.Tensor, relax) -> torch.T
 
 
 def relaxed_loss(kind: str, model: PredictorOnlyModel, batch, logger=None) -> tuple[torch.Tensor, dict]:
-    """Huber's loss of asinh of the relaxed result, and how often the executed plan's result is right. `kind`: of RELAXATIONS."""
+    """Huber's loss of asinh of the relaxed result (plus that of a learned reader), and how often the executed plan's result is right.
+    `kind`: of RELAXATIONS."""
     idx, labels, lengths = batch
     output = model(idx, lengths=lengths)
     if logger is not None and logger.watching:
         logger.see(output, idx)
     gold = answer_plans(idx, labels, lengths, model.tower.table, model.config.bos_id)
     mixed = relaxed_result(output, lengths, RELAXATIONS[kind])
-    loss = F.huber_loss(mixed, torch.where(gold.known, gold.result, 0.0).asinh(), reduction="none")
+    error = F.huber_loss(mixed, torch.where(gold.known, gold.result, 0.0).asinh(), reduction="none")
+    loss = _mean(error, gold.known).float() + (0.0 if output.reading_loss is None else output.reading_loss)
     rows = torch.arange(len(idx), device=idx.device)
     right = output.plan.result[rows, output.of_token[rows, lengths - 1].clamp(min=0)] == gold.result
-    return _mean(loss, gold.known).float(), {"answer_right": _mean(right.double(), gold.known).detach()}
+    return loss, {"answer_right": _mean(right.double(), gold.known).detach()}
 
 
 def _mean(x, where):

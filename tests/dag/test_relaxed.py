@@ -60,6 +60,12 @@ def test_the_answers_error_reaches_pointers_and_operations(example, kind):
         assert gradient.abs().sum() > 0 and gradient.isfinite().all()
 
 
+def test_a_learned_reader_learns_beside_it(example):
+    model, batch = example(n=16, reader="learned")
+    relaxed_loss("soft", model.train(), batch)[0].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.tower.reader.parameters())
+
+
 def test_answers_alone_teach_a_little(example):
     model, batch = example(n=32, operations=(1, 1), steps=1)
     torch.manual_seed(0)
