@@ -44,6 +44,7 @@ class Config(ChatOptions, TrainSettings, TextOptions, StageConfig):
     base_tag: str = option("", "tag of the base_train run to start from")
     dag_depth: int | None = option(None, "operations a token may carry out; default: those of dag_train's tower; 0: no tower", "operations")
     dag_tag: str = option("", "tag of the dag_train run whose tower is plugged in")
+    hindsight: bool = option(False, "label numbers of general text that one operation on earlier ones gives, if only one does")
     text_share: float = option(0.2, "share of general text among the tokens, below 1")
     train_on: str = option("assistant", "which tokens of a conversation are trained", choices=("assistant", "all"))
     eval_tokens: int = option(2_097_152, "general validation text per evaluation, at most all there is", "tokens")
@@ -101,7 +102,7 @@ def _plug_in(model, tokenizer, config: Config) -> None:
             f"--dag_depth={config.dag_depth}, but the tower {meta['id']} carries out {depth} operations a token; give --dag_depth={depth}, "
             f"or train another with `python -m scripts.dag_train --dag_depth={config.dag_depth}`"
         )
-    attach_branch(model, predictor, tokenizer)
+    attach_branch(model, predictor, tokenizer, hindsight=config.hindsight)
 
 
 def _batches(config: Config, run: Run, tokenizer, length: int) -> ConversationLoader:

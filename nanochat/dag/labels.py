@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from nanochat.dag.executor import IDENTITY, NO_REFERENCE, NO_STEP, shift_references
+from nanochat.dag.hindsight import hindsight
 from nanochat.dag.numbers import NumberTable
 from nanochat.dag.placing import Ground, Unplaced, grounds_of, place
 from nanochat.dag.predictor import PlanLabels
@@ -32,8 +33,13 @@ class PlannedText(Rendered):
     answer: int = NOT_COMPUTED
 
 
-def plan_tensors(documents, idx: torch.Tensor, table: NumberTable, bos: int, steps: int, mode: str = "tape") -> PlanLabels:
-    """Labels of packed rows `idx` (B, T). `documents`: per row a list of (offset, Rendered or PlannedText)."""
+def plan_tensors(
+    documents, idx: torch.Tensor, table: NumberTable, bos: int, steps: int, mode: str = "tape", search: bool = False
+) -> PlanLabels:
+    """Labels of packed rows `idx` (B, T). `documents`: per row a list of (offset, Rendered or PlannedText).
+
+    `search`: look for plans in plain text, which gives none (hindsight.py).
+    """
     shape = (*idx.shape, steps)
     operation = np.full(shape, NO_STEP)
     operand1, operand2 = np.full(shape, NO_REFERENCE), np.full(shape, NO_REFERENCE)
@@ -56,6 +62,11 @@ def plan_tensors(documents, idx: torch.Tensor, table: NumberTable, bos: int, ste
                 for plan in item.plans:
                     if plan.position + offset < idx.shape[1]:
                         _write(plan, offset, grounds[row], mode, *labels)
+            elif search and all(item.mask[1:]):  # plain text: of a conversation the questions are not trained
+                grounds = grounds_of(idx, table, bos) if grounds is None else grounds
+                for position, p in hindsight(grounds[row], offset, offset + len(item), steps):
+                    operation[row, p.token, 0], operand1[row, p.token, 0], operand2[row, p.token, 0] = p.operation, p.operand1, p.operand2
+                    operation[row, p.token, 1:2], gate[row, position] = IDENTITY, GATE_UNKNOWN
     tensors = (torch.from_numpy(x).to(idx.device) for x in (operation, operand1, operand2, gate))
     return PlanLabels(*tensors)
 

@@ -32,7 +32,8 @@ OPEN_AT = 0.5  # outside training a gate below this prints nothing
 class BranchConfig:
     """Where the tower sits in the GPT and how it returns its result. `mix`: "gate" scales by g, "norm_scale" leaves g out. `plans`: at how
     many plans the language-model loss looks where a number follows (marginal.py); 1: at the chosen one, without a gradient to the plan.
-    `plans_at`: "unlabelled", where no plan is labelled, or "everywhere"."""
+    `plans_at`: "unlabelled", where no plan is labelled, or "everywhere".
+    `hindsight`: plain text is searched for plans."""
 
     tower: TowerConfig
     input_width: int
@@ -42,6 +43,7 @@ class BranchConfig:
     gate_weight: float = 0.1
     plans: int = 1
     plans_at: str = "unlabelled"
+    hindsight: bool = False
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -147,7 +149,7 @@ class DagBranch(nn.Module):
     def labels(self, documents, idx):
         """PlanLabels of packed rows, see `labels.plan_tensors`."""
         config = self.config.tower
-        return plan_tensors(documents, idx, self.tower.table, config.bos_id, config.steps, config.mode)
+        return plan_tensors(documents, idx, self.tower.table, config.bos_id, config.steps, config.mode, self.config.hindsight)
 
     def _auxiliary_loss(self, output, side, plan):
         logit, speaks = side["gate_logit"], side["speaks"]
