@@ -83,6 +83,8 @@ def values(tokenizer, table, text):
         ("100 and five", [100, 5]),
         ("one two", [1, 2]),
         ("point five", [5]),
+        ("a half and two and a half", [0.5, 2, 0.5]),
+        ("double 7, triple five, a quarter", [7, 5]),
         (".5 million and -.5 million", [500000, -500000]),
         ("3{,}000 million", [3000000000]),
         ("the 1st of 52nd and 5th", []),

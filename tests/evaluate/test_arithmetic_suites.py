@@ -386,6 +386,16 @@ def test_a_file_is_a_suite_of_its_own(trained, tmp_path, capsys):
     assert read_status("dag_eval", "dag.mine")["state"] == "done"
 
 
+@pytest.mark.parametrize(("written", "longest"), [("answer", 24), ("tool", 160)])
+def test_a_model_that_calls_the_calculator_may_say_more(trained, capsys, written, longest):
+    endless = GPT(GPTConfig(sequence_len=256, vocab_size=TOKENIZER.vocab_size, n_layer=1, n_head=1, n_kv_head=1, n_embd=8))
+    checkpoint.save("mid_train", "endless", 1, endless, {**checkpoint.describe(endless, TOKENIZER), "arithmetic_as": written}, {})
+    words = ["--profile=embedded", "--device=cpu", "--items=2", "--operations=1", "-i", "mid", "--model_tag=endless"]
+    assert dag_eval.main(words) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])["cells"]["1_op"]
+    assert figures["tokens_per_answer"] == longest and figures["ms_per_answer"] > 0
+
+
 def test_only_the_gate_can_be_measured(trained, capsys):
     code, figures, _ = call(capsys, "-i", "sft", "--suites=gate")
     assert code == 0 and figures["exact_match"] is None and figures["n"] == 0

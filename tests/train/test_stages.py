@@ -107,6 +107,11 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
         assert metrics["steps"] == 4 and metrics["val_loss"] > 0 and metrics["val_bpb"] > 0
     assert checkpoint.load_model("mid")[2]["parent"] == "base_train/default/step_000012"
 
+    assert mid_train.main([*world, "--tag=tool", "--dag_depth=0", "--arithmetic_as=tool"]) == 0
+    assert chat_sft.main([*world, "--tag=tool", "--model_tag=tool"]) == 0
+    assert [checkpoint.load_model(source, "tool")[2]["arithmetic_as"] for source in ("mid", "sft")] == ["tool", "tool"]
+    assert chat_sft.main([*world, "--arithmetic=5", "--arithmetic_as=tool"]) != 0, "the tower needs no calculator"
+
     assert chat_sft.main(world) == 0
     for stage, names in (("dag_train", ["usage/add"]), ("mid_train", ["gate/mean", "gradient/add"]), ("chat_sft", ["norm/ratio"])):
         last = [json.loads(x) for x in (base_dir / f"stages/{stage}/metrics.jsonl").read_text().splitlines() if '"loss"' in x][-1]
