@@ -13,6 +13,8 @@
     styles         each way of writing: symbols, English, LaTeX, ...
     chains         2 to 20 calculating statements that build on each other
     in_words       divisions by zero and results too large to print: right is a sentence that says so; of the tower alone, no number
+    rounding       questions for a rounded number, by decimals, and numbers of many decimals as they are; the tower alone is right if
+                   its value is, since the model beside it chooses the decimals
     templates      word problems with unseen numbers: sentences that training knows, and others
     distractors    word problems without and with a number that does not matter
     gsm8k, svamp, asdiv, mawps, bigbench_arithmetic

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from nanochat.common import derive_seed
@@ -35,11 +34,14 @@ SPECIAL = {
 }
 
 
+ROUNDED, ROUNDED_SHARE = "rounded", 0.04  # questions that ask for rounding, or about numbers of many decimals
+
+
 class ArithmeticTexts(Sequence):
     """`count` questions with their printed answers as PlannedText: `<|bos|>..question..<|assistant_start|>72<|assistant_end|>`.
 
     They come from the training side of the held-out split. The mask trains the answer only; a bare `3+4=` is followed by its
-    number and nothing else. The last of the sequence are those of SPECIAL, kind by kind.
+    number and nothing else. The last of the sequence are those of SPECIAL, kind by kind, and those with rounded answers.
 
     With `written="tool"` the same questions, without plans, are answered by the calculator: the expression with the fewest brackets
     between the marks of a call, its output, which is not trained, and the number once more.
@@ -51,8 +53,10 @@ class ArithmeticTexts(Sequence):
         self.tokenizer, self.written = tokenizer, written
         stream = ExpressionStream(tokenizer, settings, "train", derive_seed(seed, "arithmetic texts"))
         counts = {kind: int(count * special.share) for kind, special in SPECIAL.items()}
-        self.batch = stream.batch(count - sum(counts.values()))
+        rounded = int(count * ROUNDED_SHARE)
+        self.batch = stream.batch(count - sum(counts.values()) - rounded)
         self.special = {kind: stream.unprintable(kind, n) for kind, n in counts.items() if n}
+        self.special |= {ROUNDED: stream.rounded(rounded)} if rounded else {}
         self.end, self.speak = tokenizer.special("<|assistant_end|>"), tokenizer.special("<|assistant_start|>")
 
     def __len__(self) -> int:
@@ -64,12 +68,13 @@ class ArithmeticTexts(Sequence):
         kind, batch, index = self._find(index % len(self))
         length = int(batch.length[index])
         prompt = batch.ids[index, :length].tolist()
-        sentences = SPECIAL[kind].answers if kind else ()
-        said = sentences[index % len(sentences)] if sentences else format_value(float(batch.value[index]))
+        sentences = SPECIAL[kind].answers if kind in SPECIAL else ()
+        said = sentences[index % len(sentences)] if sentences else format_value(float(batch.value[index]), int(batch.decimals[index]))
         answer = self.tokenizer.encode(said)
         answer += [self.end] if prompt[-1] == self.speak else []
         if self.written == "tool":
-            call, trained = ([], []) if sentences else self._call(fewest_brackets(batch.expression(index)), said)
+            output = format_value(float(batch.value[index]))  # the calculator does not round
+            call, trained = ([], []) if sentences else self._call(fewest_brackets(batch.expression(index)), output)
             return Rendered(prompt + call + answer, [0] * length + trained + [1] * len(answer))
         labels = (x[index, :length] for x in (batch.operation, batch.operand1, batch.operand2))
         printed_after = NOT_COMPUTED if sentences else length - 1
@@ -115,4 +120,4 @@ def prompts_of(batch: Batch) -> list[list[int]]:
 
 def answers_of(batch: Batch) -> list[str]:
     """The printed answers."""
-    return [format_value(float(v)) for v in np.asarray(batch.value)]
+    return [format_value(float(v), int(d)) for v, d in zip(batch.value, batch.decimals, strict=True)]

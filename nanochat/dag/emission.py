@@ -8,7 +8,7 @@ the number begins; after that a latch keeps it while the emitted tokens agree wi
 
 import torch
 
-from nanochat.dag.numbers import LARGEST, PRINTED_DECIMALS
+from nanochat.dag.numbers import DECIMALS, LARGEST, PRINTED_DECIMALS
 
 LONGEST = 20  # tokens of a printed number: sign, 16 digits, point and room for the end
 
@@ -21,14 +21,18 @@ class NumberPrinter(torch.nn.Module):
         self.register_buffer("digit", torch.tensor([tokenizer.encode(c)[0] for c in "0123456789"]), persistent=False)
         self.minus, self.point = tokenizer.encode("-")[0], tokenizer.encode(".")[0]
         self.register_buffer("power", 10 ** torch.arange(19), persistent=False)
+        self.register_buffer("choices", torch.tensor(DECIMALS), persistent=False)
 
-    def forward(self, value: torch.Tensor) -> torch.Tensor:
-        """value (...) float64 to token ids (..., LONGEST), -1 after the end; all -1 where the value cannot be printed."""
+    def forward(self, value: torch.Tensor, decimals: torch.Tensor | None = None) -> torch.Tensor:
+        """value (...) float64 to token ids (..., LONGEST), -1 after the end; all -1 where the value cannot be printed. decimals (...):
+        rounded to so many, at most PRINTED_DECIMALS, which None stands for."""
         valid = value.isfinite() & (value.abs() < LARGEST)
         size = torch.where(valid, value.abs(), 0.0)
         scaled_by = torch.full_like(size, PRINTED_DECIMALS, dtype=torch.long)
-        for decimals in range(PRINTED_DECIMALS, 0, -1):
-            scaled_by = torch.where((scaled_by == decimals) & (size * 10.0**decimals >= LARGEST), decimals - 1, scaled_by)
+        if decimals is not None:
+            scaled_by = decimals.expand_as(size)
+        for most in range(PRINTED_DECIMALS, 0, -1):
+            scaled_by = torch.where((scaled_by == most) & (size * 10.0**most >= LARGEST), most - 1, scaled_by)
         scaled = torch.round(size * self.power[scaled_by].double()).long()
         decimals = scaled_by
         for _ in range(PRINTED_DECIMALS):  # drop trailing zeros

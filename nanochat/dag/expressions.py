@@ -18,6 +18,8 @@ import numpy as np
 from nanochat.common import UserError
 from nanochat.dag.executor import IDENTITY, NO_REFERENCE, NO_STEP, number_reference, tape_reference
 from nanochat.dag.forms import Forms, set_forms
+from nanochat.dag.numbers import PRINTED_DECIMALS
+from nanochat.dag.rounding import RoundingPieces, is_rounded, unfriendly_divisors
 from nanochat.dag.statements import ChainPieces, canonical_chain, chain_labels, draw_chains, evaluate_chains
 from nanochat.dag.surface import STYLES, NumeralPieces, Pieces, Spoken, canonical, digits_of
 from nanochat.dag.trees import (
@@ -29,6 +31,7 @@ from nanochat.dag.trees import (
     draw_trees,
     evaluate,
     node_operation,
+    node_values,
     steps_at_a_token,
     triggers,
 )
@@ -75,6 +78,7 @@ class Batch:
     length     (n,)   tokens, the last is the answer token: the one after which the answer is printed
     operation  (n, T, D) int8, operand1 and operand2 (n, T, D) int32
     value      (n,)   float64, the answer
+    decimals   (n,)   int64, to how many it is rounded when it is printed
     operations (n,)   number of operations
     canonical  (n, L) uint8, the text that decides the split (`data.split.held_out`), 0 where a row has no character
     """
@@ -87,6 +91,7 @@ class Batch:
     value: np.ndarray
     operations: np.ndarray
     canonical: np.ndarray
+    decimals: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -115,7 +120,7 @@ class ExpressionStream:
         self.settings, self.split = settings, split
         check_styles(settings.styles)
         self.rng = np.random.default_rng(seed)
-        self.pieces = Pieces(tokenizer)
+        self.pieces, self.rounding_pieces = Pieces(tokenizer), RoundingPieces(tokenizer)
         self.numeral_pieces = NumeralPieces(tokenizer) if "numerals" in settings.styles else None
         self.chain_pieces = ChainPieces(tokenizer, self.pieces) if "let" in settings.styles else None
         plain = [style for style in ("symbols", "english") if style in settings.styles]
@@ -164,7 +169,7 @@ class ExpressionStream:
         chains, asked = chains.rows(good), asked[good]
         ids, length, number, trigger, answer = self.chain_pieces.text(rng, chains)
         labels = chain_labels(chains, ids.shape[1], number, trigger, answer, settings.steps, settings.mode)
-        return Batch(ids, length, *labels, asked, np.full(len(asked), k), text[good])
+        return Batch(ids, length, *labels, asked, np.full(len(asked), k), text[good], np.full(len(asked), PRINTED_DECIMALS))
 
     def unprintable(self, kind: str, n: int) -> Batch:
         """n questions of one kind of trees.UNPRINTABLE: their value is NaN."""
@@ -175,12 +180,29 @@ class ExpressionStream:
             n -= len(parts[-1])
         return _join(parts, self.rng.permutation(sum(map(len, parts))))
 
-    def _expressions(self, n: int, k: int, family: str, unprintable: str = "") -> Batch:
+    def rounded(self, n: int, decimals: int | None = None) -> Batch:
+        """n questions, most of them for a rounded number: the value has more decimals than are asked for, or than are printed at all.
+        `decimals`: only those that are printed with so many."""
+        parts, high = [], self.settings.operations[1]
+        while n > 0:
+            k = int(self.rng.integers(1, min(high, 3) + 1))
+            part = self._expressions(8 * n + 64, k, self.families[0], to_round=True)
+            parts.append((part if decimals is None else part.select(part.decimals == decimals)).first(n))
+            n -= len(parts[-1])
+        return _join(parts, self.rng.permutation(sum(map(len, parts))))
+
+    def _expressions(self, n: int, k: int, family: str, unprintable: str = "", to_round: bool = False) -> Batch:
         rng, settings = self.rng, self.settings
         trees = draw_trees(rng, n, k)
         numbers, decimals = draw_numbers(rng, trees, settings.max_digits, settings.decimal_share)
+        wording, printed = None, np.full(n, PRINTED_DECIMALS)
         if unprintable:
             values, good = np.full((n, 2 * k + 1), np.nan), UNPRINTABLE[unprintable](rng, trees, numbers, decimals)
+        elif to_round:
+            wording, printed = self.rounding_pieces.draw(rng, n)
+            divides = unfriendly_divisors(rng, trees, numbers, decimals)
+            values, good = node_values(trees, numbers / 10.0**decimals)
+            good &= divides & is_rounded(values[:, -1], printed)
         else:
             values, good = evaluate(trees, numbers / 10.0**decimals)
         faces = digits_of(numbers, decimals)
@@ -198,9 +220,10 @@ class ExpressionStream:
             british = rng.integers(2, size=n)
             spoken = Spoken(self.numeral_pieces, words[keep], numbers[keep], decimals[keep], british[keep])
         chat_share = 1.0 if unprintable else settings.chat_share
-        ids, length, spots = self.pieces.text(rng, trees, forms, faces[keep], look[keep], chat_share, spoken)
+        wording = wording and _rows(wording, keep)
+        ids, length, spots = self.pieces.text(rng, trees, forms, faces[keep], look[keep], chat_share, spoken, wording)
         operation, operand1, operand2 = _labels(trees, forms, ids.shape[1], spots, settings)
-        return Batch(ids, length, operation, operand1, operand2, values[keep, -1], np.full(len(keep), k), text[keep])
+        return Batch(ids, length, operation, operand1, operand2, values[keep, -1], np.full(len(keep), k), text[keep], printed[keep])
 
 
 def _rows(record, keep):

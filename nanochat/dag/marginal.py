@@ -56,7 +56,7 @@ def with_plans(branch, nll, mixed, targets, side):
     output, places = side["output"], side["places"] & (targets >= 0)
     at, real = (x[:, :PLACES] for x in pick(places))  # (B, C)
     plans = branch.tower.plans(output, branch.config.plans, output.of_token.gather(1, at).clamp(min=0))
-    streams = branch.printer(plans.value)  # (B, C, K, L)
+    streams = branch.printer(plans.value, side["decimals"].gather(1, at)[..., None])  # (B, C, K, L)
     position = at[..., None] + torch.arange(LONGEST, device=at.device)
     inside = position < targets.shape[1]
     position = position.clamp(max=targets.shape[1] - 1)

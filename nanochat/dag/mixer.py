@@ -22,9 +22,12 @@ from nanochat.dag.emission import NumberPrinter, latch, mixture_logits, mixture_
 from nanochat.dag.labels import GATE_CLOSED, GATE_OPEN, plan_tensors
 from nanochat.dag.losses import structure_loss
 from nanochat.dag.marginal import places_of, with_plans
+from nanochat.dag.numbers import DECIMALS
 from nanochat.dag.planner import gather
 from nanochat.dag.predictor import DagTower, TowerConfig
+from nanochat.dag.rounding import written
 
+AS_IT_IS_BIAS = 2.0  # before anything is learned numbers are printed as they are
 OPEN_AT = 0.5  # outside training a gate below this prints nothing
 
 
@@ -77,12 +80,16 @@ class DagBranch(nn.Module):
         self.gate = nn.Linear(config.input_width + config.tower.width, 1)
         self.features = nn.Linear(29, config.input_width, bias=False)
         self.dag_scale = nn.Parameter(torch.zeros(()))
+        self.rounding = nn.Linear(config.input_width + config.tower.width, len(DECIMALS))
         nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.rounding.weight)
+        nn.init.zeros_(self.rounding.bias)
+        nn.init.constant_(self.rounding.bias[:1], AS_IT_IS_BIAS)
         nn.init.constant_(self.gate.bias, -6.0)
 
     def parameter_kinds(self) -> dict[str, str]:
         """How the optimizer treats each parameter: the tower is already trained and moves gently, what is new is plain."""
-        new = ("gate.", "features.", "dag_scale")
+        new = ("gate.", "features.", "rounding.", "dag_scale")
         return {name: "scalar" if name.startswith(new) else "tower" for name, _ in self.named_parameters()}
 
     def forward(self, x, idx, *, cache: TowerCache | None = None, plan=None):
@@ -103,14 +110,16 @@ class DagBranch(nn.Module):
             output = None
             hidden, result, speaks = cache.extend(self.tower, idx, x)
         speaks = speaks & result.isfinite()
-        logit = self.gate(torch.cat([_norm(x.float()), hidden], dim=-1)).squeeze(-1)
+        seen = torch.cat([_norm(x.float()), hidden], dim=-1)
+        logit, rounding = self.gate(seen).squeeze(-1), self.rounding(seen)
         gate = torch.where(speaks, logit.sigmoid(), 0.0)
         if not self.training:
             gate = torch.where(gate >= OPEN_AT, gate, 0.0)
         delta = _norm(self.features(value_features(torch.where(speaks, result, torch.nan)))) * self.dag_scale
         if self.config.mix == "gate":
             delta = delta * gate[..., None]
-        stream = self.printer(torch.where(speaks, result, torch.nan))
+        decimals, known = self._decimals(rounding, idx, result, speaks, plan)
+        stream = self.printer(torch.where(speaks, result, torch.nan), decimals)
         if cache is None:
             source, following = latch(idx, speaks, stream)
             carried = gate.gather(1, source.clamp(min=0))
@@ -119,12 +128,21 @@ class DagBranch(nn.Module):
         delta = torch.where(speaks[..., None], delta, 0.0)
         mixed = x + delta.to(x.dtype)
         side = {"following": following, "gate": carried, "gate_logit": logit, "speaks": speaks, "result": result, "output": output,
-                "hidden": x, "contribution": delta, "mixed": mixed}  # fmt: skip
+                "hidden": x, "contribution": delta, "mixed": mixed, "decimals": decimals}  # fmt: skip
         if self.training and output is not None and self.config.plans > 1:
             side["places"] = places_of(idx, output, self.tower.table.kind, self.config.plans_at == "everywhere")
         if plan is not None and self.training:
-            side["loss"], side["metrics"] = self._auxiliary_loss(output, side, plan)
+            side["loss"], side["metrics"] = self._auxiliary_loss(output, side, plan, rounding, known)
         return mixed, side
+
+    def _decimals(self, rounding, idx, result, speaks, plan):
+        """(B, T) decimals to print with: the likeliest, in training those the text shows where a number's plan is known (also returned,
+        a `Written`). rounding (B, T, len(DECIMALS)) logits."""
+        choice, known = rounding.argmax(-1), None
+        if plan is not None and plan.gate is not None and self.training:
+            known = written(idx, result, speaks & (plan.gate == GATE_OPEN), self.printer, self.tower.table.kind)
+            choice = known.chosen(choice)
+        return self.printer.choices[choice], known
 
     def _per_token(self, output):
         """hidden (B, T, d), result (B, T) and whether there is one (B, T), from the planning tokens each token speaks for."""
@@ -151,7 +169,7 @@ class DagBranch(nn.Module):
         config = self.config.tower
         return plan_tensors(documents, idx, self.tower.table, config.bos_id, config.steps, config.mode, self.config.hindsight)
 
-    def _auxiliary_loss(self, output, side, plan):
+    def _auxiliary_loss(self, output, side, plan, rounding, known):
         logit, speaks = side["gate_logit"], side["speaks"]
         structure, metrics = structure_loss(output)
         loss = self.config.structure_weight * structure
@@ -162,7 +180,10 @@ class DagBranch(nn.Module):
             nll = -F.logsigmoid(torch.where(opened, logit, -logit))
             gate_loss = _mean(nll, opened) + _mean(nll, closed)
             loss = loss + self.config.gate_weight * gate_loss
+            rounding_loss = known.nll(rounding)
+            loss = loss + self.config.gate_weight * rounding_loss
             metrics |= {
+                "rounding_loss": rounding_loss.detach(),
                 "gate_loss": gate_loss.detach(),
                 "gate_open": _mean(logit.sigmoid(), opened).detach(),
                 "gate_closed": _mean(logit.sigmoid(), closed).detach(),

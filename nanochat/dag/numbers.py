@@ -43,6 +43,7 @@ ORDINAL_ENDINGS = ("st", "nd", "rd", "th")
 WHOLE = 1 << len(ORDINAL_ENDINGS)  # an ending that is one token
 SCAN_ROUNDS = 5  # the scan covers spans of 2^5 tokens: 15 digits, a point, and {,} four times are 28
 PRINTED_DECIMALS = 6
+DECIMALS = (PRINTED_DECIMALS, 0, 1, 2, 3, 4)  # how a number may be printed: as it is, or rounded
 
 
 class NumberTable(torch.nn.Module):
@@ -281,22 +282,22 @@ def documents_of(idx: torch.Tensor, bos: int) -> torch.Tensor:
     return (idx == bos).long().cumsum(1)
 
 
-def printed_scale(value: float) -> int:
-    """How many decimals are looked at when a number is printed: PRINTED_DECIMALS, less where float64 has no digits for them."""
-    decimals = PRINTED_DECIMALS
+def printed_scale(value: float, decimals: int = PRINTED_DECIMALS) -> int:
+    """How many decimals are looked at when a number is printed: `decimals`, less where float64 has no digits for them."""
     while decimals and abs(value) * 10.0**decimals >= LARGEST:
         decimals -= 1
     return decimals
 
 
-def format_value(value: float) -> str | None:
-    """The number as a person writes it: no trailing zeros, decimals only when needed; None if float64 cannot vouch for it.
+def format_value(value: float, decimals: int = PRINTED_DECIMALS) -> str | None:
+    """The number as a person writes it, rounded to `decimals`: no trailing zeros, decimals only when needed; None if float64 cannot
+    vouch for it.
 
     `value * 10^decimals` is rounded half to even: the one rounding rule of labels, execution, emission and evaluation.
     """
     if not math.isfinite(value) or abs(value) >= LARGEST:
         return None
-    decimals = printed_scale(value)
+    decimals = printed_scale(value, decimals)
     scaled = round(abs(value) * 10.0**decimals)
     whole, part = divmod(scaled, 10**decimals)
     fraction = f"{part:0{decimals}d}".rstrip("0") if decimals else ""

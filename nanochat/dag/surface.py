@@ -67,6 +67,15 @@ def canonical(trees: Trees, faces: np.ndarray) -> np.ndarray:
     return np.concatenate(columns, axis=1).astype(np.uint8)
 
 
+@dataclass
+class Wording:
+    """What stands around n expressions: before, after (n, L) token ids, -1 for nothing; gap (n,): a space stands before the expression."""
+
+    before: np.ndarray
+    gap: np.ndarray
+    after: np.ndarray
+
+
 class Pieces:
     """Tables of token ids from which texts are assembled, -1 for nothing. Cuts lie where the tokenizer cuts too, so the joined pieces
     are the encoding of the joined text (tested)."""
@@ -95,21 +104,21 @@ class Pieces:
         self.before = table([before, [[bos]] * len(QUESTIONS)])  # (2, questions, L): as chat, bare
         self.after = table([after, bare])
 
-    def text(self, rng, trees: Trees, forms: Forms, faces, look: np.ndarray, chat_share: float, spoken: "Spoken | None" = None):
+    def text(self, rng, trees: Trees, forms: Forms, faces, look, chat_share: float, spoken: "Spoken | None" = None, wording=None):
         """Token ids (n, T) int32, lengths (n,) and the Spots of the operands and operators in them. faces: see `digits_of`; look (n,):
-        TIGHT, SPACED_OUT, ...; spoken: which numbers are words."""
+        TIGHT, SPACED_OUT, ...; spoken: which numbers are words; wording (a Wording) of the questions if they are not of the usual ones."""
         n, k = trees.operation.shape
         sized = ((look == IN_LATEX) & (rng.random(n) < 0.3))[:, None, None]
         worded = (look == IN_WORDS)[:, None] | ((look == MIXED)[:, None] & (rng.random((n, k)) < 0.5))
         look = np.where(worded, IN_WORDS, np.where(look == MIXED, SPACED_OUT, look)[:, None])  # (n, k)
-        bare, question = (rng.random(n) >= chat_share).astype(np.int64), rng.integers(len(QUESTIONS), size=n)
+        wording = wording or self.wording(rng, n, chat_share)
         opens, closes = forms.opens, forms.closes
         opens, closes = (np.where(sized & (x == BRACKET), SIZED, x) for x in (opens, closes))
         opening = self.opening if opens.max(initial=0) > BRACKET else self.brackets  # most texts have brackets only
         operator_form = np.zeros((n, k), dtype=np.int64)
         np.put_along_axis(operator_form, trees.place, np.minimum(forms.written, PHRASE), axis=1)
-        gap, out = (self.gap[question] & (bare == 0)).astype(np.int64), Columns(n)
-        out.add(self.before[bare, question])
+        gap, out = wording.gap.astype(np.int64), Columns(n)
+        out.add(wording.before)
         number_spot, operator_spot, close_spot = [], [], []
         for i in range(k + 1):
             for r in range(opens.shape[2]):
@@ -130,11 +139,16 @@ class Pieces:
                 out.add(self.operator(rng, trees.operation[:, i], look[:, i], joined))
                 operator_spot.append(out.last)
                 gap = np.where(joined == NOTHING, look[:, i] != TIGHT, joined == PHRASE).astype(np.int64)
-        out.add(self.after[bare, question])
+        out.add(wording.after)
         spots = (number_spot, operator_spot, close_spot, [out.last])
         ids, length, spots = out.finish(spots)
         close = np.stack(spots[2], 1).reshape(n, k + 1, closes.shape[2]) if spots[2] else np.zeros((n, k + 1, 1), dtype=np.int64)
         return ids, length, Spots(np.stack(spots[0], 1), np.stack(spots[1], 1), close, spots[3][0])
+
+    def wording(self, rng, n: int, chat_share: float) -> Wording:
+        """The usual questions, and for 1 - `chat_share` of them a bare text that ends in "="."""
+        bare, question = (rng.random(n) >= chat_share).astype(np.int64), rng.integers(len(QUESTIONS), size=n)
+        return Wording(self.before[bare, question], self.gap[question] & (bare == 0), self.after[bare, question])
 
     def operator(self, rng, operation, look, joined):
         """Token ids (n, L) of what stands between two operands: an operator, of which the first form is the common one, or a joint."""

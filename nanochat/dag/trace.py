@@ -13,7 +13,7 @@ import torch
 
 from nanochat.dag.alternatives import NEVER
 from nanochat.dag.executor import CONSTANTS, IDENTITY, OPERATIONS
-from nanochat.dag.numbers import format_value
+from nanochat.dag.numbers import PRINTED_DECIMALS, format_value
 
 SYMBOLS = dict(zip(OPERATIONS, "+−×÷=", strict=True))
 
@@ -53,11 +53,12 @@ class Thought:
     gate: float | None
     result: float
     exact: Fraction | None
+    decimals: int = PRINTED_DECIMALS
 
     @property
     def printed(self) -> str | None:
-        """The result as it would be printed; None if there is none that can be."""
-        return format_value(self.result)
+        """The result as it would be printed, rounded to `decimals`; None if there is none that can be."""
+        return format_value(self.result, self.decimals)
 
 
 @dataclass(frozen=True)
@@ -91,22 +92,23 @@ def trace_text(model, tokenizer, ids: list[int], plans: int = 0) -> Trace:
     """Traces one text. `model`: a PredictorOnlyModel, or a GPT with a branch (ValueError without one); ids: its tokens; `plans`: how
     many plans of the last token that may plan are listed."""
     with torch.no_grad():
-        tower, output, gate = _forward(model, torch.tensor([ids], device=next(model.parameters()).device))
+        tower, output, gate, decimals = _forward(model, torch.tensor([ids], device=next(model.parameters()).device))
         reader = _Reader(tower, tokenizer, output, ids)
-        trace = reader.trace(gate)
+        trace = reader.trace(gate, decimals)
         if plans:
             trace.plans = reader.plans(tower, plans)
         return trace
 
 
 def _forward(model, idx: torch.Tensor):
-    """The tower, its output, and the gate at each token (None for the tower alone)."""
+    """The tower, its output, and at each token the gate and the decimals to print with (None for the tower alone)."""
     if hasattr(model, "tower"):
-        return model.tower, model(idx), None
+        return model.tower, model(idx), None, None
     if model.branch is None:
         raise ValueError("this model has no tower to trace")
     side = model(idx).side
-    return model.branch.tower, side["output"], torch.where(side["speaks"], side["gate_logit"].sigmoid(), 0.0)[0].tolist()
+    gate = torch.where(side["speaks"], side["gate_logit"].sigmoid(), 0.0)
+    return model.branch.tower, side["output"], gate[0].tolist(), side["decimals"][0].tolist()
 
 
 class _Reader:
@@ -125,7 +127,7 @@ class _Reader:
         self.exact = {c: Fraction(repr(constant)) for c, constant in enumerate(CONSTANTS)}
         self.exact |= {slot: Fraction(format_value(value)) for _, value, slot in self.numbers if format_value(value)}
 
-    def trace(self, gate: list[float] | None) -> Trace:
+    def trace(self, gate: list[float] | None, decimals: list[int] | None = None) -> Trace:
         plan, count, thoughts, anchors = self.plan, 0, [], int(self.output.present[0].sum())
         for a in range(anchors):
             steps, position = [], int(self.output.at[0, a])
@@ -142,12 +144,14 @@ class _Reader:
                 steps.append(step)
                 count += 1
             speaks = self.output.of_token[0] == a
-            gates = [gate[p] for p in speaks.nonzero().flatten().tolist()] if gate else []
+            gates = {p: gate[p] for p in speaks.nonzero().flatten().tolist()} if gate else {}
+            opened = max(gates, key=gates.get, default=position)
+            printed_with = decimals[opened] if decimals else PRINTED_DECIMALS
             last = steps[-1] if steps else step
-            if steps or (gates and max(gates) >= 0.5) or a == anchors - 1:
-                gate_here, result = max(gates) if gates else None, float(plan.result[0, a])
+            if steps or gates.get(opened, 0) >= 0.5 or a == anchors - 1:
+                gate_here, result = gates.get(opened), float(plan.result[0, a])
                 takes = "" if steps else step.operands[0].name
-                thoughts.append(Thought(position, self.tokens[position], tuple(steps), takes, gate_here, result, last.exact))
+                thoughts.append(Thought(position, self.tokens[position], tuple(steps), takes, gate_here, result, last.exact, printed_with))
         return Trace(self.tokens, self.numbers, thoughts)
 
     def plans(self, tower, k: int) -> list[OtherPlan]:

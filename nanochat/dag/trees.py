@@ -100,7 +100,7 @@ def draw_numbers(rng, trees: Trees, max_digits: int, decimal_share: float):
 def evaluate(trees: Trees, leaves: np.ndarray):
     """Values (n, 2K+1) of all nodes and whether an example may be used: every value ends within DECIMALS and stays in bounds."""
     k = trees.operation.shape[1]
-    values, good = _node_values(trees, leaves)
+    values, good = node_values(trees, leaves)
     results = values[:, k + 1 :]
     scaled = results * 10.0**DECIMALS
     rounding = 1e-9 + np.abs(scaled) * 1e-14  # what float64 itself may have added
@@ -108,7 +108,7 @@ def evaluate(trees: Trees, leaves: np.ndarray):
     return values, good
 
 
-def _node_values(trees: Trees, leaves: np.ndarray):
+def node_values(trees: Trees, leaves: np.ndarray):
     """Values (n, 2K+1) of all nodes, and whether nothing is divided by zero (n,)."""
     n, k = trees.operation.shape
     values = np.concatenate([leaves, np.zeros((n, k))], axis=1)
@@ -143,7 +143,7 @@ def too_large(rng, trees: Trees, numbers: np.ndarray, decimals: np.ndarray) -> n
         for leaf, digits in ((trees.left, left), (trees.right, size - left)):
             numbers[r, leaf[r, j]], decimals[r, leaf[r, j]] = np.floor(10.0 ** digits[r]).astype(np.int64), 0
         done[r] = True
-    values, divided = _node_values(trees, numbers / 10.0**decimals)
+    values, divided = node_values(trees, numbers / 10.0**decimals)
     return done & divided & (np.abs(values[:, -1]) > 10 ** TOO_LARGE[0])
 
 

@@ -8,8 +8,8 @@ An answer goes wrong in one of four ways:
     reading    the plan is wrong, and a number of the right expression was not among the numbers read
     plan       the plan is wrong though all of them were read: worked out in exact fractions it is not the answer
     execution  the plan is right in exact fractions, but float64 prints another number
-    emission   the tower's result is right, but something else was written: the gate was closed, or the number was left; or
-               there rightly is no result, but the words for that were others
+    emission   the tower's result is right, but something else was written: the gate was closed, the number was left or rounded
+               otherwise; or there rightly is no result, but the words for that were others
 """
 
 import re
@@ -22,7 +22,7 @@ from time import perf_counter
 import torch
 
 from nanochat.dag.executor import CONSTANTS, IDENTITY, OPERATIONS
-from nanochat.dag.numbers import format_value, printed_scale
+from nanochat.dag.numbers import PRINTED_DECIMALS, format_value, printed_scale
 from nanochat.dag.trace import exact_step
 from nanochat.evaluate.batches import inference, pad_right
 from nanochat.evaluate.chat import wilson
@@ -37,13 +37,15 @@ Numbers = dict[int, Fraction]  # position of a number's last token -> its exact 
 class Question:
     """`prompt`: tokens after which the answer begins. `readable` says whether the numbers that were read contain those of the right
     expression; None where no expression is known. `by_value`: any text that ends in the same number is right. `sentences`: the answer is
-    one of these, since no number can be printed; a tower alone is right if it has none."""
+    one of these, since no number can be printed; a tower alone is right if it has none. `decimals`: to how many the answer is rounded;
+    a tower alone is right if its value is, rounded to so many."""
 
     prompt: list[int]
     expected: str
     readable: Callable[[Numbers], bool] | None = None
     by_value: bool = False
     sentences: tuple[str, ...] = ()
+    decimals: int = PRINTED_DECIMALS
 
     def is_right(self, said: str) -> bool:
         if not self.by_value:
@@ -52,9 +54,12 @@ class Question:
         return number is not None and prints(number, self.expected)
 
 
-def prints(exact: Fraction, expected: str) -> bool:
-    """True if `exact` is printed as `expected`. Periodic numbers of real data are cut at fewer decimals than ours: at least four."""
+def prints(exact: Fraction, expected: str, rounded: int = PRINTED_DECIMALS) -> bool:
+    """True if `exact`, `rounded` to so many decimals, is printed as `expected`. Periodic numbers of real data are cut at fewer decimals
+    than ours: at least four."""
     value, decimals = Fraction(expected), len(expected.partition(".")[2])
+    if rounded < PRINTED_DECIMALS:
+        return round(exact, rounded) == value
     return round(exact, decimals if decimals >= 4 else printed_scale(float(value))) == value
 
 
@@ -147,12 +152,12 @@ class Respondent:
 
 def cause_of(question: Question, row: "Row") -> str:
     """Why a wrong answer is wrong, see the module's text. Without a known expression every wrong plan counts as `plan`."""
-    printed, exact = format_value(row.result), row.exact_result
+    printed, exact = format_value(row.result, question.decimals), row.exact_result
     if printed is not None and (prints(Fraction(printed), question.expected) if question.by_value else printed == question.expected):
         return "emission"
     if printed is None and question.sentences:
         return "emission"
-    if exact is not None and _is_number(question.expected) and prints(exact, question.expected):
+    if exact is not None and _is_number(question.expected) and prints(exact, question.expected, question.decimals):
         return "execution"
     return "plan" if question.readable is None or question.readable(row.numbers) else "reading"
 
@@ -222,10 +227,18 @@ class Result:
         return {"exact_match": right / n, "n": n, "low": low, "high": high, "right": right, **counts, **costs}
 
 
+def _alone_is_right(question: Question, said: str) -> bool:
+    """Whether what a tower alone has to say is right: it has no words, and does not see to how many decimals it should round."""
+    if question.sentences:
+        return not said
+    rounds = said and question.decimals < PRINTED_DECIMALS
+    return question.is_right(format_value(float(said), question.decimals) if rounds else said)
+
+
 def ask(respondent: Respondent, questions: list[Question]) -> Result:
     """Asks all questions and looks for the cause of each wrong answer."""
     answers = respondent.answers([q.prompt for q in questions])
-    right = [not a.text if respondent.alone and q.sentences else q.is_right(a.text) for q, a in zip(questions, answers, strict=True)]
+    right = [_alone_is_right(q, a.text) if respondent.alone else q.is_right(a.text) for q, a in zip(questions, answers, strict=True)]
     wrong = [] if respondent.tower is None else [q for q, r in zip(questions, right, strict=True) if not r]
     causes = iter(respondent.causes(wrong))
     return Result(questions, answers, right, [None if r or not wrong else next(causes) for r in right])

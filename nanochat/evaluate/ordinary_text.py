@@ -114,6 +114,6 @@ def false_positives(model, tokenizer, texts: Sequence[str], context: int, budget
             for row, i in enumerate(batch):
                 found.tokens += len(rows[i])
                 for at in opened[row, : len(rows[i])].nonzero().flatten().tolist():
-                    printed = format_value(float(side["result"][row, at])) or ""
+                    printed = format_value(float(side["result"][row, at]), int(side["decimals"][row, at])) or ""
                     found.fired.append((tokenizer.decode(rows[i][1 : at + 1]), printed))
     return found

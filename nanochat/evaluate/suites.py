@@ -8,7 +8,7 @@ questions are about expressions that training could not have seen.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from random import Random
@@ -17,7 +17,7 @@ from nanochat.common import derive_seed
 from nanochat.dag.arithmetic import SPECIAL, answers_of, evaluation_batches, prompts_of
 from nanochat.dag.executor import CONSTANTS, OPERATIONS
 from nanochat.dag.expressions import Batch, ExpressionSettings, ExpressionStream
-from nanochat.dag.numbers import format_value
+from nanochat.dag.numbers import DECIMALS, PRINTED_DECIMALS, format_value
 from nanochat.dag.surface import STYLES
 from nanochat.dag.trace import exact_step
 from nanochat.data import corpus
@@ -86,13 +86,24 @@ def _styled(asking: Asking, style: str, counts: tuple[int, int]) -> list[Questio
     return _of_batch(ExpressionStream(asking.tokenizer, settings, "val", seed).batch(asking.items), settings.steps)
 
 
+def rounding(asking: Asking) -> Cells:
+    """Questions for a number rounded to 0 to 4 decimals, and for numbers of more than six decimals as they are."""
+    settings, cells = ExpressionSettings(operations=(1, asking.operations), max_digits=asking.max_digits), {}
+    for decimals in DECIMALS:
+        seed = derive_seed(asking.seed, "arithmetic evaluation", "rounding", decimals)
+        batch = ExpressionStream(asking.tokenizer, settings, "val", seed).rounded(asking.items, decimals)
+        name = "not_rounded" if decimals == PRINTED_DECIMALS else f"rounded_to_{decimals}"
+        cells[name] = [replace(question, decimals=decimals) for question in _of_batch(batch, settings.steps)]
+    return cells
+
+
 def _of_batch(batch: Batch, steps: int) -> list[Question]:
     def readable(row: int, expected: str) -> Callable[[Numbers], bool]:
-        labels = batch.operation[row], batch.operand1[row], batch.operand2[row]
+        labels, decimals = (batch.operation[row], batch.operand1[row], batch.operand2[row]), int(batch.decimals[row])
 
         def computable(numbers: Numbers) -> bool:
             result = labelled_result(labels, int(batch.length[row]) - 1, numbers, steps)
-            return result is not None and prints(result, expected)
+            return result is not None and prints(result, expected, decimals)
 
         return computable
 
@@ -281,6 +292,7 @@ SUITES: dict[str, Callable[[Asking], Cells]] = {
     "styles": styles,
     "chains": chains,
     "in_words": in_words,
+    "rounding": rounding,
     "templates": templates,
     "distractors": distractors,
     **{name: _real(name) for name in REAL},

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanochat.dag.emission import LONGEST, NumberPrinter, latch, mixture_logits, mixture_nll
-from nanochat.dag.numbers import format_value
+from nanochat.dag.numbers import DECIMALS, format_value
 
 
 @settings(max_examples=500, deadline=None)
@@ -16,11 +16,13 @@ from nanochat.dag.numbers import format_value
         st.floats(-100, 100),
         st.integers(-(10**15), 10**15).map(float),
         st.integers(-(10**8), 10**8).map(lambda i: i / 10**4),
-    )
+        st.integers(-(10**4), 10**4).map(lambda i: i / 8),  # ties
+    ),
+    st.sampled_from(DECIMALS),
 )
-def test_printed_tokens_are_the_formatted_number(tokenizer, value):
-    tokens = NumberPrinter(tokenizer)(torch.tensor([value], dtype=torch.float64))[0].tolist()
-    text = format_value(value)
+def test_printed_tokens_are_the_formatted_number(tokenizer, value, decimals):
+    tokens = NumberPrinter(tokenizer)(torch.tensor([value], dtype=torch.float64), torch.tensor([decimals]))[0].tolist()
+    text = format_value(value, decimals)
     assert tokens == (([] if text is None else [tokenizer.encode(c)[0] for c in text]) + [-1] * LONGEST)[:LONGEST]
 
 

@@ -5,11 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanochat.dag.arithmetic import ArithmeticTexts
 from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
 from nanochat.dag.mixer import BranchConfig, DagBranch, value_features
+from nanochat.dag.numbers import PRINTED_DECIMALS
 from tests.dag.test_expressions import tensors
+from tests.dag.test_labels import pack
 
-PIECES = [*"0123456789.-+()* ={},", "{,}123", " .5", "th", " -", " plus", " times", "?", " is", " 4", "(2"]
+PIECES = [*"0123456789.-+()* ={},", "{,}123", " .5", " / 7", "th", " -", " plus", " times", "?", " is", " 4", "(2"]
 NUMERALS = [
     *" -,53",
     " two",
@@ -47,7 +50,7 @@ def run_incrementally(branch, idx, lengths, hidden, prefill):
         state.new_lengths = torch.ones_like(lengths)
         out, side = branch(hidden[:, t : t + 1], idx[:, t : t + 1], cache=state)
         outs.append(out), sides.append(side)
-    joined = {k: torch.cat([s[k] for s in sides], dim=1) for k in ("following", "gate", "result", "speaks")}
+    joined = {k: torch.cat([s[k] for s in sides], dim=1) for k in ("following", "gate", "result", "speaks", "decimals")}
     return torch.cat(outs, dim=1), joined
 
 
@@ -68,6 +71,7 @@ def test_one_token_at_a_time_equals_all_at_once(tokenizer, pieces, prefill, seed
     torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-4)
     assert torch.equal(side["speaks"], joined["speaks"]) and torch.equal(side["following"], joined["following"])
     assert torch.equal(side["result"].nan_to_num(nan=-1.0) * side["speaks"], joined["result"].nan_to_num(nan=-1.0) * joined["speaks"])
+    assert torch.equal(side["decimals"][side["speaks"]], joined["decimals"][side["speaks"]])
     copied = side["following"] >= 0
     torch.testing.assert_close(side["gate"][copied], joined["gate"][copied], rtol=1e-4, atol=1e-5)
 
@@ -105,6 +109,7 @@ def test_insertion_changes_neither_the_model_nor_the_plans(tokenizer, make_predi
         out, side = branch(x, idx)
         assert torch.equal(out, x)
         assert torch.equal(branch.mix(logits, idx, side), logits)
+        assert (side["decimals"] == PRINTED_DECIMALS).all()
         alone, inside = predictor(idx), side["output"]
     assert torch.equal(alone.plan.operation, inside.plan.operation) and torch.equal(alone.plan.operand1_logits, inside.plan.operand1_logits)
     assert torch.equal(alone.plan.result.nan_to_num(), inside.plan.result.nan_to_num())
@@ -139,11 +144,8 @@ def test_an_open_gate_prints_the_result_token_by_token(tokenizer):
 @pytest.mark.parametrize("mix", ["gate", "norm_scale"])
 def test_training_reaches_every_parameter(tokenizer, mix):
     branch = _branch(tokenizer, 3, mix=mix).train()
-    batch = ExpressionStream(tokenizer, ExpressionSettings(), seed=1).batch(16)
-    idx, labels, lengths = tensors(batch)
-    labels.gate = torch.zeros_like(idx)
-    labels.gate[torch.arange(16), lengths - 1] = 1
-    x, side = branch(torch.randn(16, idx.shape[1], 48), idx, plan=labels)
+    documents, idx = pack(list(ArithmeticTexts(tokenizer, ExpressionSettings(), 16, seed=1)))
+    x, side = branch(torch.randn(1, idx.shape[1], 48), idx, plan=branch.labels(documents, idx))
     targets = torch.randint(0, tokenizer.vocab_size, idx.shape)
     nll = branch.loss(torch.rand(idx.shape) + 1, idx, targets, side)
     (x.square().mean() + nll.mean() + side["loss"]).backward()

@@ -12,6 +12,7 @@ from nanochat.dag import attach_branch
 from nanochat.dag.arithmetic import SPECIAL
 from nanochat.dag.executor import ADD, NO_STEP, SUBTRACT
 from nanochat.dag.labels import plan_tensors
+from nanochat.dag.numbers import DECIMALS
 from nanochat.dag.predictor import PlanLabels, PredictorOnlyModel, TowerConfig
 from nanochat.data.conversations import render, render_prompt
 from nanochat.data.corpus_problems import OPERATIONS, PROBLEMS
@@ -29,7 +30,7 @@ from tests.dag.reference import calculate, expression_in, full_brackets
 from tests.evaluate.fakes import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
-IN_LABELS, IN_WORDS = ("operations", "styles", "chains"), ("digits", "repeated", "templates", "distractors")
+IN_LABELS, IN_WORDS = ("operations", "styles", "chains", "rounding"), ("digits", "repeated", "templates", "distractors")
 ITEMS = 25
 COSTS = ("tokens_per_answer", "ms_per_answer")
 
@@ -152,6 +153,18 @@ def test_an_oracle_in_a_chat_model_writes_every_answer_and_with_a_closed_gate_no
     torch.nn.init.constant_(model.branch.gate.bias, -8.0)
     figures = ask(respondent, questions).figures
     assert figures["exact_match"] == 0 and figures["emission"] == figures["n"]
+
+
+def test_an_oracle_in_a_chat_model_rounds_as_its_head_says_and_otherwise_errs_in_emission(monkeypatch):
+    cells, model = oracle(monkeypatch, "rounding", chat_model)
+    with torch.no_grad():
+        model.branch.rounding.weight.zero_()
+        model.branch.rounding.bias.copy_(torch.eye(len(DECIMALS))[DECIMALS.index(2)])
+    respondent = Respondent(model, TOKENIZER)
+    assert ask(respondent, cells["rounded_to_2"]).figures["exact_match"] == 1
+    for other in ("rounded_to_4", "not_rounded"):
+        figures = ask(respondent, cells[other]).figures
+        assert figures["emission"] == figures["n"] - figures["right"] > 0.8 * figures["n"]
 
 
 def test_what_no_number_can_say_must_be_said_in_words_and_a_tower_alone_must_have_no_number(monkeypatch):
