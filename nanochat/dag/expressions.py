@@ -164,8 +164,9 @@ class ExpressionStream:
         rng, settings = self.rng, self.settings
         chains = draw_chains(rng, n, k, settings.max_digits, settings.decimal_share)
         _, asked, good = evaluate_chains(chains)
+        chains, asked = chains.rows(good), asked[good]
         text = canonical_chain(chains)
-        good &= held_out_rows(text) == (self.split != "train")
+        good = held_out_rows(text) == (self.split != "train")
         chains, asked = chains.rows(good), asked[good]
         ids, length, number, trigger, answer = self.chain_pieces.text(rng, chains)
         labels = chain_labels(chains, ids.shape[1], number, trigger, answer, settings.steps, settings.mode)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nanochat.dag.executor import ADD, DIVIDE, IDENTITY, MULTIPLY, NO_REFERENCE, NO_STEP, SUBTRACT, number_reference, tape_reference
-from nanochat.dag.surface import IN_WORDS, NO_LETTERS, Columns, Pieces, digits_of, table
+from nanochat.dag.surface import CHARACTERS, IN_WORDS, NO_LETTERS, Columns, Pieces, digits_of, table
 from nanochat.dag.trees import DECIMALS, LARGEST_VALUE
 
 NAMES = "abcdefghijklmnopqrstuvwxyz"
@@ -101,23 +101,20 @@ def evaluate_chains(chains: Chains):
 
 def canonical_chain(chains: Chains) -> np.ndarray:
     """The canonical text of `data.split.held_out` of what is asked: the whole chain as one bracketed expression, (n, L) uint8."""
-    characters = np.frombuffer(b"0123456789.", dtype=np.uint8)
-    faces = digits_of(chains.numbers, chains.decimals)
-    faces = np.where(faces >= 0, characters[faces], 0)
-    symbols = np.where(chains.operation >= 0, np.frombuffer(b"+-*/", dtype=np.uint8)[chains.operation], 0)
+    faces = np.take(CHARACTERS, digits_of(chains.numbers, chains.decimals))
+    symbols = np.frombuffer(b"+-*/\0", dtype=np.uint8)[chains.operation]
     alone, front, back = opens_chain(chains), [], []
     for s in range(chains.used.shape[1]):
         used, binary = chains.used[:, s, None], (chains.used[:, s] & ~chains.unary[:, s])[:, None]
         first = used & alone[:, s, None]
         swapped = chains.swapped[:, s, None]
         symbol = symbols[:, s, None]
-        bracket = [np.where(binary, ord(sign), 0) for sign in "()"]
+        bracket = [binary * np.uint8(ord(sign)) for sign in "()"]
         in_front = binary & ~first & swapped
-        front = [bracket[0], np.where(in_front, faces[:, s, 0], 0), np.where(in_front, symbol, 0), *front]
+        front = [bracket[0], faces[:, s, 0] * in_front, symbol * in_front, *front]
         behind = binary & (first | ~swapped)
-        base = np.where(first, faces[:, s, 0], 0)
-        back += [base, np.where(behind, symbol, 0), np.where(behind, faces[:, s, 1], 0), bracket[1]]
-    return np.concatenate([*front, *back], axis=1).astype(np.uint8)
+        back += [faces[:, s, 0] * first, symbol * behind, faces[:, s, 1] * behind, bracket[1]]
+    return np.concatenate([*front, *back], axis=1)
 
 
 class ChainPieces:
@@ -159,7 +156,7 @@ class ChainPieces:
                 digits = (there & ~named)[:, None]
                 out.add(np.where(named[:, None], self.name[previous], -1))
                 out.add(np.where(digits, pieces.space, -1))
-                out.add(np.where(digits & (faces[:, s, side] >= 0), pieces.digit[faces[:, s, side]], -1))
+                out.add(np.take(pieces.digit, np.where(digits, faces[:, s, side], -1)))
                 number_spot.append(out.last)
                 if side == 0:
                     operator = pieces.operator(rng, chains.operation[:, s].clip(0), look, infix)

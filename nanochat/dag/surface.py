@@ -21,6 +21,7 @@ WORDS = {
     DIVIDE: ["divided by", "over"],
 }
 STYLES = ("symbols", "english", "latex", "prefix", "numerals", "let")
+CHARACTERS = np.frombuffer(b"0123456789.\0", dtype=np.uint8)  # by face; -1, the last, is nothing
 # How operators look. NO_LETTERS: spaced, without `x` for times; MIXED: in words or spaced, each by itself
 TIGHT, SPACED_OUT, IN_WORDS, IN_LATEX, NO_LETTERS, MIXED = range(6)
 QUESTIONS = [
@@ -33,21 +34,23 @@ QUESTIONS = [
 def digits_of(numbers: np.ndarray, decimals: np.ndarray) -> np.ndarray:
     """(..., W) int8 characters of integer / 10^decimals as 0..9, 10 for the point, -1 for nothing, from the left."""
     most = int(decimals.max(initial=0))
-    shown = (numbers * 10 ** (most - decimals)).astype(np.uint64)  # all with as many decimals
+    shown = numbers * 10 ** (most - decimals)  # all with as many decimals
+    size = np.uint32 if shown.max(initial=0) < 2**32 else np.uint64  # small ones divide faster
+    shown, ten = shown.astype(size), size(10)
     width = len(str(int(shown.max(initial=1)))) + 1 + (most > 0)
     faces = np.empty((*numbers.shape, max(width, most + 2)), dtype=np.int8)
     at = faces.shape[-1]
     for place in range(most):
         at -= 1
-        rest = shown // np.uint64(10)
-        faces[..., at] = np.where(most - place <= decimals, shown - rest * np.uint64(10), -1)
+        rest = shown // ten
+        faces[..., at] = np.where(most - place <= decimals, (shown - rest * ten).astype(np.int8), -1)
         shown = rest
     if most:
         at -= 1
         faces[..., at] = np.where(decimals > 0, 10, -1)
     for before in range(at - 1, -1, -1):
-        rest = shown // np.uint64(10)
-        faces[..., before] = np.where((shown > 0) | (before == at - 1), shown - rest * np.uint64(10), -1)
+        rest = shown // ten
+        faces[..., before] = np.where((shown > 0) | (before == at - 1), (shown - rest * ten).astype(np.int8), -1)
         shown = rest
     return faces
 
@@ -56,15 +59,14 @@ def canonical(trees: Trees, faces: np.ndarray) -> np.ndarray:
     """The canonical text of `data.split.held_out` as (n, L) uint8 with 0 where there is no character. faces: see `digits_of`."""
     n, k = trees.operation.shape
     opens, closes = full_brackets(trees)
-    characters = np.frombuffer(b"0123456789.", dtype=np.uint8)
-    faces = np.where(faces >= 0, characters[faces], 0)
+    faces = np.take(CHARACTERS, faces)
     symbols = np.frombuffer(b"+-*/", dtype=np.uint8)[trees.operation]
     columns = []
     for i in range(k + 1):
-        columns += [np.where(opens[:, i] > b, ord("("), 0)[:, None] for b in range(k - i)] + [faces[:, i]]
-        columns += [np.where(closes[:, i] > b, ord(")"), 0)[:, None] for b in range(i)]
+        columns += [(opens[:, i, None] > np.arange(k - i)) * np.uint8(ord("(")), faces[:, i]]
+        columns += [(closes[:, i, None] > np.arange(i)) * np.uint8(ord(")"))]
         columns += [symbols[:, i, None]] if i < k else []
-    return np.concatenate(columns, axis=1).astype(np.uint8)
+    return np.concatenate(columns, axis=1)
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Pieces:
 
     def __init__(self, tokenizer):
         encode, special = tokenizer.encode, tokenizer.special
-        self.digit = np.array([_single(encode(c)) for c in "0123456789."], dtype=np.int32)
+        self.digit = np.array([*(_single(encode(c)) for c in "0123456789."), -1], dtype=np.int32)  # by face; -1, the last, is nothing
         # Operators by look; (looks, 4, forms, L), and how many forms there are
         looks = (("", SYMBOLS), (" ", SPACED), (" ", WORDS), (" ", LATEX), (" ", SYMBOLS))
         written = [[[before + w for w in words[o]] for o in SYMBOLS] for before, words in looks]
@@ -123,16 +125,20 @@ class Pieces:
         for i in range(k + 1):
             for r in range(opens.shape[2]):
                 code = opens[:, i, r]
+                if not code.any():
+                    continue
                 out.add(opening[gap, code])
                 gap = np.where(code == NOTHING, gap, (code >= PHRASE) & (code != SIZED))
-            written = np.ones(n, dtype=bool) if spoken is None else ~spoken.where[:, i]
+            face, spaced = faces[:, i], gap == 1
             if spoken is not None:
                 spoken.add(out, i, gap)
-            out.add(np.where((written & (gap == 1))[:, None], self.space, -1))
-            out.add(np.where(written[:, None] & (faces[:, i] >= 0), self.digit[faces[:, i]], -1))
+                face, spaced = np.where(spoken.where[:, i, None], -1, face), spaced & ~spoken.where[:, i]
+            out.add(np.where(spaced[:, None], self.space, -1))
+            out.add(np.take(self.digit, face))
             number_spot.append(out.last)
             for c in range(closes.shape[2]):
-                out.add(self.closing[closes[:, i, c]])
+                if closes[:, i, c].any():
+                    out.add(np.take(self.closing, closes[:, i, c], axis=0))
                 close_spot.append(out.last)
             if i < k:
                 joined = operator_form[:, i]
@@ -168,7 +174,8 @@ class NumeralPieces:
         def rows(british: bool, space: str) -> list[list[int]]:
             return [[], *(tokenizer.encode(space + in_words(i, british)) for i in range(1, 1000))]
 
-        self.section = table([rows(british, space) for british in (False, True) for space in ("", " ")])  # (2 * british + spaced, 1000, L)
+        sections = table([rows(british, space) for british in (False, True) for space in ("", " ")])
+        self.section = sections.reshape(-1, sections.shape[-1])  # (1000 * (2 * british + spaced) + section, L); nothing for 0
         self.zero = table([tokenizer.encode("zero"), tokenizer.encode(" zero")])
         self.thousand, self.link, self.point = (table([tokenizer.encode(word)]) for word in (" thousand", " and", " point"))
         self.digit = table([tokenizer.encode(" " + in_words(i)) for i in range(10)])
@@ -190,10 +197,10 @@ class Spoken:
         whole, part = np.divmod(np.where(here, self.numbers[:, i], 0), 10**decimals)
         thousands, rest = np.divmod(whole, 1000)
         many, kind = here & (thousands > 0), 2 * self.british
-        out.add(np.where(many[:, None], p.section[kind + gap, thousands], -1))
+        out.add(np.take(p.section, 1000 * (kind + gap) + thousands, axis=0))
         out.add(np.where(many[:, None], p.thousand, -1))
         out.add(np.where((many & (self.british == 1) & (rest > 0) & (rest < 100))[:, None], p.link, -1))
-        out.add(np.where(here[:, None], p.section[kind + np.maximum(gap, many), rest], -1))
+        out.add(np.take(p.section, 1000 * (kind + np.maximum(gap, many)) + rest, axis=0))
         out.add(np.where((here & (whole == 0))[:, None], p.zero[gap], -1))
         out.add(np.where((here & (decimals > 0))[:, None], p.point, -1))
         for place in range(int(decimals.max(initial=0))):
@@ -220,12 +227,12 @@ class Columns:
         """Closes the gaps: ids (n, T), lengths (n,) and for each noted column the position (n,) of the last token before it."""
         wide = np.concatenate(self.parts, axis=1)
         present = wide >= 0
-        count = np.zeros((self.n, self.width + 1), dtype=np.int64)
-        np.cumsum(present, axis=1, out=count[:, 1:])
-        length = count[:, -1]
+        count = np.zeros((self.n, self.width + 1), dtype=np.int16)
+        np.cumsum(present, axis=1, dtype=np.int16, out=count[:, 1:])
+        length = count[:, -1].astype(np.int64)
         ids = np.zeros((self.n, int(length.max(initial=1))), dtype=np.int32)
         ids[np.arange(ids.shape[1]) < length[:, None]] = wide[present]  # both in reading order
-        return ids, length, [[count[:, c] - 1 for c in group] for group in spots]
+        return ids, length, [[count[:, c].astype(np.int64) - 1 for c in group] for group in spots]
 
 
 def _single(ids: list[int]) -> int:

@@ -1,5 +1,6 @@
 """Which arithmetic may be trained on: a hash of the canonical expression decides, so no held-out example can slip in anywhere."""
 
+import functools
 import re
 
 import numpy as np
@@ -24,10 +25,16 @@ def held_out(canonical: str) -> bool:
 
 def held_out_rows(text: np.ndarray) -> np.ndarray:
     """The same decision for many expressions at once: `text` (n, L) uint8, 0 where a row has no character; returns (n,) bool."""
-    state = np.zeros(len(text), dtype=np.uint64)
-    for column in text.T:
-        state = np.where(column > 0, state * np.uint64(_PRIME) + column.astype(np.uint64) + np.uint64(1), state)
-    return _finish(state)
+    present = text > 0
+    behind = np.cumsum(present[:, ::-1], axis=1, dtype=np.int16)[:, ::-1] - 1  # characters after each one: the power of the prime it has
+    terms = np.take(_powers(text.shape[1]), behind) * (text.astype(np.uint64) + np.uint64(1))
+    return _finish(np.where(present, terms, np.uint64(0)).sum(axis=1, dtype=np.uint64))
+
+
+@functools.lru_cache
+def _powers(count: int) -> np.ndarray:
+    """The first `count` powers of the prime, modulo 2^64."""
+    return np.array([pow(_PRIME, i, _MASK + 1) for i in range(count)], dtype=np.uint64)
 
 
 def fewest_brackets(canonical: str) -> str:
