@@ -147,6 +147,12 @@ class GPT(nn.Module):
             raise ValueError(f"a branch sits behind a layer 0 .. {self.config.n_layer - 1}, not {branch.layer}")
         self.branch = branch.to(self.embedding.weight.device)
 
+    def compile_blocks(self, **options) -> None:
+        """Compiles each block for training, in place (names and weights stay), with torch.compile's `options`. The branch stays outside:
+        its shapes depend on the numbers in the text. A block has no graph break; without a branch the whole model has none either."""
+        for block in self.blocks:
+            block.compile(**options)
+
     def forward(
         self, idx: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, plan=None, reduction: str = "mean"
     ) -> Output:
