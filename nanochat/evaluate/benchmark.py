@@ -119,6 +119,8 @@ class Bench:
         self.rows, self.length = rows or usual[0], length or usual[1]
         own = {} if shape.preset.startswith("d") else {"vocab_size": tokenizer.vocab_size}
         self.model = GPT(make_config(shape.preset, **own, sequence_len=self.length)).to(device)
+        with torch.no_grad():  # where a preset has a larger vocabulary than the tokenizer, what the tokenizer lacks is never said
+            self.model.head.weight[tokenizer.vocab_size :] = 0
         if device.type == "cuda":
             self.model.compute_dtype = torch.bfloat16
         tower = TowerConfig(tokenizer.vocab_size, tokenizer.bos_id)

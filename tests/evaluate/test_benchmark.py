@@ -81,3 +81,11 @@ def test_examples_made_with_sympy_are_right(tokenizer):
             x, y = numbers[one], numbers[two]
             numbers.append([x + y, x - y, x * y, x / (y or 1)][operation])
         assert numbers[-1] == Fraction(example.value).limit_denominator(10**4)
+
+
+def test_a_preset_with_a_larger_vocabulary_than_the_tokenizer_says_only_what_it_has(tokenizer, quick):
+    bench = benchmark.Bench(tokenizer, benchmark.Shape("d1", 1, 64, 1), torch.device("cpu"))
+    assert bench.model.config.vocab_size > tokenizer.vocab_size
+    said = benchmark.Engine(bench.use(True).eval(), tokenizer).generate([[tokenizer.bos_id, 50]], max_tokens=12, stop=[])[0]
+    assert len(said) == 12 and max(said) < tokenizer.vocab_size
+    assert set(bench.decode(8, 1)) == {"token_ms/plain", "token_ms/dag", "ratio"}
