@@ -10,6 +10,7 @@ from nanochat.dag.expressions import Batch, ExpressionSettings, ExpressionStream
 from nanochat.dag.labels import NOT_COMPUTED, PlannedText
 from nanochat.dag.numbers import format_value
 from nanochat.dag.predictor import PlanLabels
+from nanochat.dag.problems import MOST_STEPS
 from nanochat.data.conversations import PART_MARKS, Rendered
 from nanochat.data.split import fewest_brackets
 
@@ -110,6 +111,8 @@ def evaluation_batches(tokenizer, settings: ExpressionSettings, per_count: int, 
     settings = ExpressionSettings(**{**settings.__dict__, "chat_share": 1.0})
     stream = ExpressionStream(tokenizer, settings, "val", derive_seed(seed, "arithmetic evaluation"))
     low, high = settings.operations
+    if set(settings.styles) == {"problems"}:
+        high = min(high, MOST_STEPS)
     return {k: stream.batch(per_count, operations=k) for k in range(low, high + 1)}
 
 

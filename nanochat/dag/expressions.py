@@ -19,6 +19,7 @@ from nanochat.common import UserError
 from nanochat.dag.executor import IDENTITY, NO_REFERENCE, NO_STEP, number_reference, tape_reference
 from nanochat.dag.forms import Forms, set_forms
 from nanochat.dag.numbers import PRINTED_DECIMALS
+from nanochat.dag.problems import MOST_STEPS, ProblemPieces, make_problems
 from nanochat.dag.rounding import RoundingPieces, is_rounded, unfriendly_divisors
 from nanochat.dag.statements import ChainPieces, canonical_chain, chain_labels, draw_chains, evaluate_chains
 from nanochat.dag.surface import STYLES, NumeralPieces, Pieces, Spoken, canonical, digits_of
@@ -57,8 +58,8 @@ class ExpressionSettings:
     """What is generated: `operations` (min, max) per example, digits of the integers, share of decimals, plan form and steps.
 
     `styles` (of surface.STYLES, all equally frequent): symbols `3 * (4 + 5)`, english `3 times 4`, latex `\\frac{3}{4} \\times 5`, prefix
-    `the sum of 3 and (4 times 5)`, numerals `three times twenty-five`, let `Let x = 3. Let y = x * 4. What is y?`. With symbols and
-    english a text may mix both.
+    `the sum of 3 and (4 times 5)`, numerals `three times twenty-five`, let `Let x = 3. Let y = x * 4. What is y?`, problems `Tom has 3
+    apples. ...`, of 1 to MOST_STEPS operations. With symbols and english a text may mix both.
     """
 
     operations: tuple[int, int] = (1, 6)
@@ -123,6 +124,7 @@ class ExpressionStream:
         self.pieces, self.rounding_pieces = Pieces(tokenizer), RoundingPieces(tokenizer)
         self.numeral_pieces = NumeralPieces(tokenizer) if "numerals" in settings.styles else None
         self.chain_pieces = ChainPieces(tokenizer, self.pieces) if "let" in settings.styles else None
+        self.problem_pieces = ProblemPieces(tokenizer) if "problems" in settings.styles else None
         plain = [style for style in ("symbols", "english") if style in settings.styles]
         # Examples of one family are made together: those with phrases or LaTeX need wider tables than infix does.
         self.families = [*(["infix"] if plain else []), *(style for style in settings.styles if style not in plain)]
@@ -138,26 +140,43 @@ class ExpressionStream:
         self.rng.bit_generator.state = json.loads(state["rng"])
 
     def batch(self, n: int, operations: int | None = None) -> Batch:
-        """n examples, shuffled; the number of operations uniform over the settings' range, or exactly `operations`."""
+        """n examples, shuffled; the number of operations uniform over the settings' range, or exactly `operations`.
+
+        Word problems have within that range as many as they happen to have; beyond MOST_STEPS there are none. ValueError if only they
+        were asked for.
+        """
         low, high = self.settings.operations if operations is None else (operations, operations)
-        kinds = len(self.families) * (high - low + 1)
-        counts = np.bincount(self.rng.choice(kinds, n, p=np.repeat(self.shares, high - low + 1) / (high - low + 1)), minlength=kinds)
-        parts = []
+        told = "problems" in self.families and low <= MOST_STEPS
+        if not told and self.families == ["problems"]:
+            raise ValueError(f"word problems have at most {MOST_STEPS} operations, not {low}")
+        shares = self.shares * [told or family != "problems" for family in self.families]
+        counts = self.rng.multinomial(n, np.repeat(shares / shares.sum(), high - low + 1) / (high - low + 1))
+        parts, problems = [], 0
         for kind in np.flatnonzero(counts):
             family, k = self.families[kind // (high - low + 1)], low + kind % (high - low + 1)
-            parts += self._exactly(int(counts[kind]), k, family)
+            if family == "problems":
+                problems += int(counts[kind])
+            else:
+                parts += self._exactly(int(counts[kind]), (k, k), family)
+        if problems:
+            parts += self._exactly(problems, (low, high), "problems")
         return _join(parts, self.rng.permutation(n))
 
-    def _exactly(self, n: int, k: int, family: str) -> list[Batch]:
-        """n examples of k operations, in as many parts as it takes until enough could be used."""
-        parts, usable = [], max(0.3, 0.9 - 0.025 * k) * (1.0 if self.split == "train" else 1 / (HELD_OUT_SHARE - 1))
+    def _exactly(self, n: int, operations: tuple[int, int], family: str) -> list[Batch]:
+        """n examples of so many operations (min, max), in as many parts as it takes until enough could be used."""
+        parts, usable = [], max(0.3, 0.9 - 0.025 * operations[0]) * (1.0 if self.split == "train" else 1 / (HELD_OUT_SHARE - 1))
         while n > 0:
-            parts.append(self._attempt(int(1.03 * n / usable) + 16, k, family).first(n))
+            parts.append(self._attempt(int(1.03 * n / usable) + 16, operations, family).first(n))
             n -= len(parts[-1])
         return parts
 
-    def _attempt(self, n: int, k: int, family: str) -> Batch:
+    def _attempt(self, n: int, operations: tuple[int, int], family: str) -> Batch:
         """Draws n examples and keeps those that may be used."""
+        if family == "problems":
+            training, settings = self.split == "train", self.settings
+            made = make_problems(self.problem_pieces, self.rng, n, training, operations, settings.steps, settings.mode)
+            return Batch(*made, np.full(len(made[0]), PRINTED_DECIMALS))
+        k = operations[0]
         return self._chains(n, k) if family == "let" else self._expressions(n, k, family)
 
     def _chains(self, n: int, k: int) -> Batch:

@@ -82,7 +82,7 @@ def _write(plan: PlanSpec, offset: int, ground: Ground, mode: str, operation, op
         operation[position], gate[position] = NO_STEP, GATE_UNKNOWN
         return
     gate[position] = GATE_OPEN
-    taken = Counter(p.token for p in placed)
+    taken = Counter(p.token for p in placed if p.operation != IDENTITY)
     for token, count in taken.items():
         operation[token] = NO_STEP
         operation[token, count : count + 1] = IDENTITY

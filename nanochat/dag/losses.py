@@ -4,6 +4,9 @@ The targets of operands are sets, because the result is the same: every visible 
 add and multiply both orders do. With p2(j | i) the second pointer after the first has chosen i,
 
     loss = -log [p1(i) p2(j | i) + p1(j) p2(i | j)]        each p summed over the slots of equal value
+
+Most tokens of a text do nothing. Their mean and the mean of those that do something count alike, or else the few decisions that matter
+would hardly be heard among the many that say "nothing here".
 """
 
 from dataclasses import dataclass
@@ -34,12 +37,13 @@ def structure_loss(output: TowerOutput, either_order: bool = True):
     Returns (loss, {"operation_loss", "operand_loss", "operation_match", "operand_match"}); zero where nothing is labelled.
     """
     operation, plan = output.labels[0], output.plan
-    known = (operation != NO_STEP) & output.present[..., None]
+    known, idle = labelled(output)
     operation_nll = F.cross_entropy(plan.operation_logits.flatten(0, 2), operation.clamp(min=0).flatten(), reduction="none").view_as(
         operation
     )
     operands = _operands(output, known, either_order)
-    operation_loss, operand_loss = _mean(operation_nll, known), _mean(operands.nll, operands.has1 | operands.has2)
+    operation_loss = _mean(operation_nll, known & ~idle) + _mean(operation_nll, idle)
+    operand_loss = _mean(operands.nll, operands.has1 | operands.has2)
     right = plan.operation_logits.argmax(-1) == operation
     metrics = {
         "operation_loss": operation_loss.detach(),
@@ -50,10 +54,18 @@ def structure_loss(output: TowerOutput, either_order: bool = True):
     return operation_loss + operand_loss, metrics
 
 
+def labelled(output: TowerOutput) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, A, D) each: the decisions with a label, and those of them that say that their token does nothing."""
+    operation, slot1, _ = output.labels
+    known = (operation != NO_STEP) & output.present[..., None]
+    idle = known & (operation == IDENTITY) & (slot1 < 0)
+    idle[..., 1:] = False  # "done" after an operation is part of it
+    return known, idle
+
+
 def whole_plans(output: TowerOutput) -> torch.Tensor:
     """(B,) bool: with earlier decisions as labelled, every operation is chosen right and so are the values of its operands."""
-    operation = output.labels[0]
-    known = (operation != NO_STEP) & output.present[..., None]
+    operation, (known, _) = output.labels[0], labelled(output)
     operands = _operands(output, known, either_order=True)
     right = ((output.plan.operation_logits.argmax(-1) == operation) | ~known).flatten(1)
     return (right & (operands.right1 | ~operands.has1) & (operands.right2 | ~operands.has2)).all(1)

@@ -4,18 +4,19 @@ A plan names its operands by index or by value, and says after which token its r
 as it was read. Operands by value ("v48") are sought in this order: the latest number of that value in the plan's text; for a number
 that is not whole, the latest one a hundred times as large, times 0.01 (0.2 of `20%`); the constants.
 
-Operations stand at the answer token, the one before the printed number, as far as it has room. Two kinds of plan use other tokens too, in
-tape mode. One whose operands are the last numbers of the text in order, as in `2 * 3 + 4 = 10`, is carried out as the generator's
-expressions are: at the first operator or closing bracket at which an operation is complete. A longer one of any kind begins at the
-planning tokens before the answer token, as many as it takes, but not before `PlanSpec.ready`.
+Operations stand at the answer token, the one before the printed number, as far as it has room. Three kinds of plan use other tokens too,
+in tape mode. Steps that say after which number's sentence they come are carried out where the next sentence begins. A plan whose operands
+are the last numbers of the text in order, as in `2 * 3 + 4 = 10`, is carried out as the generator's expressions are: at the first
+operator or closing bracket at which an operation is complete. A longer one of any kind begins at the planning tokens before the answer
+token, as many as it takes, but not before `PlanSpec.ready`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from nanochat.dag.executor import CONSTANTS, OPERATIONS, constant_reference, number_reference, tape_reference
-from nanochat.dag.numbers import CLOSE, MINUS, OPERATOR, NumberTable, documents_of, read_numbers
+from nanochat.dag.executor import CONSTANTS, IDENTITY, NO_REFERENCE, OPERATIONS, constant_reference, number_reference, tape_reference
+from nanochat.dag.numbers import CLOSE, DOT, MINUS, OPERATOR, NumberTable, documents_of, read_numbers
 from nanochat.data.conversations import PlanSpec
 
 NO_PLACE = "the token before the number may not plan"
@@ -61,7 +62,8 @@ def grounds_of(idx, table: NumberTable, bos: int) -> list[Ground]:
 
 
 def place(plan: PlanSpec, offset: int, ground: Ground, steps: int, mode: str = "tape") -> list[Placed]:
-    """The operations of a plan whose document begins at token `offset`, in order; Unplaced if they cannot be labelled."""
+    """The operations of a plan whose document begins at token `offset`, in order, and an identity at the answer token if none stands
+    there; Unplaced if they cannot be labelled."""
     at = plan.position + offset
     while ground.space[at]:
         at -= 1
@@ -70,15 +72,20 @@ def place(plan: PlanSpec, offset: int, ground: Ground, steps: int, mode: str = "
     first, last = plan.text[0] + offset, min(plan.text[1] + offset, at)
     there = (ground.ends >= first) & (ground.ends < last)
     ends, values = ground.ends[there], ground.values[there]
-    inline = inline_operands(plan.steps, values)
+    after = [step[3] if len(step) == 4 else None for step in plan.steps]
+    inline = inline_operands(plan.steps, values) if after == [None] * len(after) else None
     found = resolve(inline or plan.steps, values)
     tokens = _as_written(found, ends, at, ground, steps) if inline and mode == "tape" else None
     if tokens is None:
         ready = ground.anchors[(ground.anchors >= plan.ready + offset) & (ground.anchors < at)]
-        tokens = _latest(found, ends, at, ready if mode == "tape" else ready[:0], steps)
+        settled = [None if mode != "tape" or n is None else _next_sentence(n, ends, at, ground) for n in after]
+        tokens = _latest(found, ends, at, ready if mode == "tape" else ready[:0], steps, settled)
     places = [(token, tokens[:k].count(token)) for k, token in enumerate(tokens)]
-    placed = zip(places, found, strict=True)
-    return [Placed(*p, OPERATIONS.index(o), *(_reference(x, ends, places, steps) for x in operands)) for p, (o, *operands) in placed]
+    pairs = zip(places, found, strict=True)
+    placed = [Placed(*p, OPERATIONS.index(o), *(_reference(x, ends, places, steps) for x in operands)) for p, (o, *operands) in pairs]
+    if tokens[-1] != at:  # the answer is what stands there already
+        placed.append(Placed(at, 0, IDENTITY, tape_reference(*places[-1], steps), NO_REFERENCE))
+    return placed
 
 
 def resolve(plan, values) -> list[tuple]:
@@ -104,7 +111,7 @@ def resolve(plan, values) -> list[tuple]:
             raise Unplaced(NO_NUMBER)
         return f"c{o[1:]}"
 
-    for operation, one, two in plan:
+    for operation, one, two, *_ in plan:
         out.append((operation, operand(one), operand(two)))
         moved.append(f"s{len(out) - 1}")
     return out
@@ -152,13 +159,26 @@ def _as_written(plan, ends, at: int, ground: Ground, steps: int) -> list[int] | 
     return tokens if tokens[-1] == at and tokens.count(at) <= steps else None
 
 
-def _latest(plan, ends, at: int, anchors: np.ndarray, steps: int) -> list[int]:
-    """The token of each operation: the last ones `at`, the others at the nearest of `anchors`; Unplaced where there is no room."""
-    earlier = -(-len(plan) // steps) - 1
-    if earlier > len(anchors):
+def _next_sentence(number: int, ends, at: int, ground: Ground) -> int | None:
+    """The first planning token after the sentence of a number, None if there is none before `at`."""
+    if number >= len(ends):
+        raise Unplaced(NO_NUMBER)
+    stops = np.flatnonzero(ground.kind[ends[number] + 1 : at] == DOT)
+    following = ground.anchors[(ground.anchors > ends[number] + 1 + stops[0]) & (ground.anchors < at)] if len(stops) else []
+    return int(following[0]) if len(following) else None
+
+
+def _latest(plan, ends, at: int, anchors: np.ndarray, steps: int, settled: list) -> list[int]:
+    """The token of each operation: `settled` ones at theirs, of the others the last ones `at` and those before at the nearest of
+    `anchors`; Unplaced where there is no room."""
+    settled = settled + [None] * (len(plan) - len(settled))
+    count = settled.count(None)
+    earlier = max(-(-count // steps) - 1, 0)
+    if earlier > len(anchors) or any(settled.count(t) > steps for t in settled if t is not None):
         raise Unplaced(NO_ROOM)
     rooms = [token for token in [*anchors[len(anchors) - earlier :].tolist(), at] for _ in range(steps)]
-    tokens = rooms[: len(plan) - earlier * steps] + rooms[steps:]
+    open_ = iter(rooms[: count - earlier * steps] + rooms[steps:])
+    tokens = [next(open_) if token is None else token for token in settled]
     if any(ends[o] >= token for token, step in zip(tokens, plan, strict=True) for o in step[1:] if isinstance(o, int)):
         raise Unplaced(NO_ROOM)
     return tokens

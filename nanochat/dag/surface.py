@@ -20,7 +20,7 @@ WORDS = {
     MULTIPLY: ["times", "multiplied by"],
     DIVIDE: ["divided by", "over"],
 }
-STYLES = ("symbols", "english", "latex", "prefix", "numerals", "let")
+STYLES = ("symbols", "english", "latex", "prefix", "numerals", "let", "problems")
 CHARACTERS = np.frombuffer(b"0123456789.\0", dtype=np.uint8)  # by face; -1, the last, is nothing
 # How operators look. NO_LETTERS: spaced, without `x` for times; MIXED: in words or spaced, each by itself
 TIGHT, SPACED_OUT, IN_WORDS, IN_LATEX, NO_LETTERS, MIXED = range(6)

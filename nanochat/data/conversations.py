@@ -15,7 +15,8 @@ A plan is the arithmetic behind an assistant's number: `[["add", 0, 1], ["multip
 the user message before it in reading order, "s0" is the result of step 0, "c100" the constant 100, "v48" the latest number of the
 value 48 or, failing that, a constant. The plan of a whole message is that of the number it begins with; a part of text may have a
 plan of its own, if it is a number: `{"type": "text", "text": "24", "plan": [["divide", "v48", "v2"]]}`. Such a plan may also use what the
-answer has said so far.
+answer has said so far. A step with a fourth entry, the index of a number, is carried out where the sentence after that
+number's begins, by a planner that may: `["add", 0, 1, 1]`.
 """
 
 import re
@@ -33,7 +34,7 @@ class PlanSpec:
     """The arithmetic of one number in an answer. Positions are token indices in the `Rendered` that holds it."""
 
     position: int  # of the token after which the number is printed: <|assistant_start|>, or one within the answer
-    steps: tuple[tuple, ...]  # (operation, operand, operand); operands as in the module's text
+    steps: tuple[tuple, ...]  # (operation, operand, operand); operands and places as in the module's text
     text: tuple[int, int]  # [start, end) of the text whose numbers the operands may be
     ready: int  # the end of the user's text: no token before may begin to plan
     printed: str  # what the plan's result is printed as
@@ -166,9 +167,11 @@ def _check_content(i: int, message) -> None:
 def _checked_plan(plan) -> tuple[tuple, ...]:
     steps = tuple(tuple(step) if isinstance(step, (list, tuple)) else step for step in plan)
     for k, step in enumerate(steps):
-        if not isinstance(step, tuple) or len(step) != 3 or step[0] not in PLAN_OPERATIONS:
+        if not isinstance(step, tuple) or len(step) not in (3, 4) or step[0] not in PLAN_OPERATIONS:
             raise UserError(f"plan step {step!r} must be [operation, operand, operand] with one of {', '.join(PLAN_OPERATIONS)}")
-        for operand in step[1:]:
+        if len(step) == 4 and not (isinstance(step[3], int) and step[3] >= 0):
+            raise UserError(f"plan step {step!r} may end in the index of a number after whose sentence it is carried out, not {step[3]!r}")
+        for operand in step[1:3]:
             if not _is_operand(operand, k):
                 raise UserError(
                     f"operand {operand!r} of plan step {k} must be the index of a number, an earlier step as 's0', a constant as 'c100', "

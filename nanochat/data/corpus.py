@@ -12,6 +12,7 @@ arithmetic is split by the canonical expression, as everywhere (`nanochat/data/s
 The world's tables are in `corpus_world.py` and `corpus_nature.py`; what the other files write comes from there.
 """
 
+import functools
 import hashlib
 import random as random_module
 from collections.abc import Callable, Iterator
@@ -19,8 +20,8 @@ from collections.abc import Callable, Iterator
 from nanochat.common import derive_seed
 from nanochat.data import corpus_chat, corpus_texts
 from nanochat.data.corpus_facts import FACTS, ask, wrong_values
-from nanochat.data.corpus_grammar import Random, choose, sample
-from nanochat.data.corpus_problems import PROBLEMS, word_problem
+from nanochat.data.corpus_grammar import Random, sample
+from nanochat.data.corpus_problems import draw_problem, word_problem
 from nanochat.data.corpus_stories import story
 from nanochat.data.split import held_out
 
@@ -125,9 +126,10 @@ def word_problems(split: str, seed: int = 0, count: int | None = None) -> Iterat
     """
     random, seen = stream(split, seed, "problems"), set()
     count = DEFAULT_COUNTS[split] if count is None else count
-    templates = [p for p in PROBLEMS if split != "train" or not p.held_out]
+    held_out_templates = False if split == "train" else None
+    draw = functools.partial(draw_problem, held_out=held_out_templates)
     while len(seen) < count:
-        made = word_problem(random, choose(random, templates), lambda canonical: problem_split(canonical) == split)
+        made = word_problem(random, draw, lambda canonical: problem_split(canonical) == split)
         text = made["messages"][0]["content"]
         if text not in seen:
             seen.add(text)

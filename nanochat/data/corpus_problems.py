@@ -2,10 +2,13 @@
 
     Problem("<A> has {a} <t>. <B> gives <A.him> {b} more.", "how many <t> does <A> have now?", "(a+b)")
 
-`{a}` is a number of one to three digits, `{a~}` a small one (2 to 12), `{a$}` one that may have decimals, like a price. The formula is
-written with full brackets; with its numbers filled in it is the canonical expression that decides the split (`split.py`). A plan
-counts the numbers of the text in reading order, whatever the order of the letters in the formula. Every number is in digits and no other
-word of a problem is a numeral, so a reader of numbers finds exactly these.
+`{a}` is a number of one to three digits, `{a~}` a small one (2 to 12), `{a$}` one that may have decimals, like a price, `{a%}` a
+percentage, `{a@}` an age, `{a=half}` a word that is a number. The formula is written with full brackets (square ones: see
+`problem_grammar`), numbers that the text does not name as digits (a week has `7` days); filled in it is the canonical expression that
+decides the split (`split.py`). A plan counts the numbers of the text in reading order, whatever the order of the letters in the formula;
+no other word of a problem is a numeral.
+
+Most templates are composed (`problem_grammar.py`), some are written one by one (`problem_templates.py`).
 """
 
 import functools
@@ -15,218 +18,92 @@ from dataclasses import dataclass, replace
 
 from nanochat.data.corpus_grammar import Random, choose, fill, polish, sample
 from nanochat.data.corpus_world import COLORS, DAYS, PEOPLE, PLACES, Person, person_slots
+from nanochat.data.problem_grammar import SOME_WORDS, Problem, compose
+from nanochat.data.problem_templates import WRITTEN
+from nanochat.data.problem_words import DISTRACTIONS, UNITS_OF_MONEY, WHERE, WHO
 
 OPERATIONS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 LARGEST = 1_000_000
 DISTRACTED = 0.2  # share of the problems with a number that has nothing to do with the question
+WRITTEN_SHARE = 0.2
+JOINED = 0.2  # share of the sentences that are joined to the one before by `and`
+TRIES = 2_000
+PERCENTAGES = (5, 10, 20, 25, 30, 40, 50, 60, 75, 80, 90)
 THINGS = (
-    "apples",
-    "pears",
-    "eggs",
-    "nuts",
-    "candles",
-    "books",
-    "cups",
-    "balls",
-    "kites",
-    "stones",
-    "flowers",
-    "seeds",
-    "keys",
-    "pens",
-    "lamps",
-    "nails",
-    "carrots",
-    "spoons",
-    "shells",
-    "cards",
-)
+    "apples", "pears", "eggs", "nuts", "candles", "books", "cups", "balls", "kites", "stones", "flowers", "seeds", "keys", "pens", "lamps",
+    "nails", "carrots", "spoons", "shells", "cards", "stamps", "marbles", "pencils", "cookies", "cakes", "oranges", "bananas", "toys",
+    "stickers", "coats", "buttons", "plates", "letters", "pictures", "tickets", "roses", "ribbons", "beads", "bottles", "sweets",
+)  # fmt: skip
 # Half of the problems are about somebody who does not live in the village: readers must not know people by their names.
 OTHERS = {
-    "she": [
-        "Anna",
-        "Emma",
-        "Lily",
-        "Mia",
-        "Zoe",
-        "Sara",
-        "Maria",
-        "Lucy",
-        "Kate",
-        "Jane",
-        "Alice",
-        "Betty",
-        "Julia",
-        "Ella",
-        "Rosa",
-        "Mary",
-    ],
+    "she": ["Anna", "Emma", "Lily", "Mia", "Zoe", "Sara", "Maria", "Lucy", "Kate", "Jane", "Alice", "Betty", "Julia", "Ella", "Rosa",
+            "Mary"],
     "he": ["Tom", "Ben", "Max", "Leo", "Jack", "James", "John", "Paul", "Peter", "David", "Mark", "Adam", "Noah", "Liam", "Bob", "Karl"],
-}
+}  # fmt: skip
 SINGLE = ("cup", "lamp", "book", "hat", "ball", "kite", "scarf", "basket", "candle", "drum", "flute", "brush", "ladder", "map")
+
+HOLE = re.compile(r"\{(\w)([~$%@]?|=[^}]*)\}")
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A template: what is told, what is asked, the formula. `held_out`: never trained on, only evaluated."""
+class Wording:
+    """A template with its words chosen and its numbers open: `text` with holes, `kinds` letter -> mark of the hole in reading order."""
 
-    told: str
-    asked: str
+    text: str
+    kinds: dict[str, str]
     formula: str
-    held_out: bool = False
 
+    @property
+    def in_hundredths(self) -> bool:
+        """Numbers may have two decimals: nothing is counted, money is."""
+        return "$" in self.kinds.values()
 
-PROBLEMS: tuple[Problem, ...] = (
-    # one operation
-    Problem(
-        "<A> [has|had] {a} <t>[. <B> gives <A.him> {b} more|. <A.he> gets {b} more from <B>|. then <A.he> finds {b} more"
-        "| and [buys|gets|finds|makes] {b} more|. <A.he> [buys|bought|gets|got|picks|wins] {b} more].",
-        "how many <t> does <A> have[ now| in all| altogether|]?",
-        "(a+b)",
-    ),
-    Problem("<A> has {a} <t>[ and| while|, and] <B> has {b}[| <t>].", "how many <t> do they have [together|in all|altogether]?", "(a+b)"),
-    Problem(
-        "there are {a} <t> in the <c> box and {b} <t> in the <c2> box.",
-        "how many <t> are there [in all|in both boxes|altogether]?",
-        "(a+b)",
-    ),
-    Problem("<A> read {a} pages on <day> and {b} pages on the next day.", "how many pages did <A> read [in all|altogether]?", "(a+b)"),
-    Problem("a <s> costs {a$} coins and a <s2> costs {b$} coins. <A> buys both.", "how many coins does <A> pay[ in all|]?", "(a+b)"),
-    Problem(
-        "<A> [had|has] {a} <t>[. <A.he>| and] [gave {b} of them to <B>|gives {b} to <B>|lost {b} of them|loses {b}|sells {b}"
-        "|broke {b} of them|sold {b} of them on <day>].",
-        "how many <t> [are left|does <A> have left|does <A> still have|does <A> have now]?",
-        "(a-b)",
-    ),
-    Problem("<A> baked {a} cakes[ for the market|]. people bought {b} of them.", "how many cakes are left?", "(a-b)"),
-    Problem("<A> has {a} <t>, and <B> has {b}.", "how many more <t> does <A> have than <B>?", "(a-b)"),
-    Problem(
-        "a book has {a} pages. <A> has read {b} pages[ so far|].",
-        "how many pages [are left|must <A> still read|has <A> not read yet]?",
-        "(a-b)",
-    ),
-    Problem("<A> wants a <s> that costs {a$} coins. <A.he> has {b$} coins.", "how many coins does <A> still need?", "(a-b)"),
-    Problem("a rope is {a$} meters long. <A> cuts off {b$} meters.", "how many meters [are left|is the rope long now]?", "(a-b)"),
-    Problem("<A> has {a} <boxes>, and there are {b} <t> in each.", "how many <t> does <A> have[ in all|]?", "(a*b)"),
-    Problem("a <s> costs {a$} coins. <A> buys {b~} of them.", "how many coins does <A> pay[ in all|]?", "(a*b)"),
-    Problem("<A> walks {a~} miles every day.", "how many miles does <A> walk in {b} days?", "(a*b)"),
-    Problem("<A> works {a~} hours a day and gets {b$} coins for every hour.", "how many coins does <A> get a day?", "(a*b)"),
-    Problem("<A> puts {a} <t> into {b~} <boxes>, the same number in each.", "how many <t> are in each <box>?", "(a/b)"),
-    Problem("<A> shares {a} <t> equally among {b~} children.", "how many <t> does each child get?", "(a/b)"),
-    Problem("<A> has {a} <t> and puts {b~} of them into each <box>.", "how many <boxes> does <A> [need|fill]?", "(a/b)"),
-    Problem("{b~} [cups|lamps|hats] of the same kind cost {a$} coins.", "how many coins does each of them cost?", "(a/b)"),
-    Problem("a boat needs {b~} hours for {a} miles.", "how many miles does it go in an hour?", "(a/b)"),
-    # two operations
-    Problem(
-        "<A> found {a} <t>, <B> found {b}, and <C> found {c}.", "how many <t> did they find [together|in all|altogether]?", "((a+b)+c)"
-    ),
-    Problem(
-        "<A> had {a} <t>. <A.he> got {b} more from <B> and [gave {c} to|lost {c} on the way to] <C>.",
-        "how many <t> does <A> have now?",
-        "((a+b)-c)",
-    ),
-    Problem(
-        "there were {a} people on the train. at the station {b} people got off and {c} people got on.",
-        "how many people are on the train now?",
-        "((a-b)+c)",
-    ),
-    Problem(
-        "<A> had {a$} coins. <A.he> paid {b$} coins for a <s> and {c$} coins for a <s2>.", "how many coins does <A> have left?", "((a-b)-c)"
-    ),
-    Problem(
-        "<A> has {a~} <boxes> with {b} <t> in each and {c} <t> on the table.",
-        "how many <t> does <A> have [in all|altogether]?",
-        "((a*b)+c)",
-    ),
-    Problem("<A> had {c} <t>. then <A.he> bought {a~} bags with {b} <t> in each.", "how many <t> does <A> have now?", "(c+(a*b))"),
-    Problem("<A> had {a~} <boxes> with {b} <t> in each. <A.he> sold {c} <t>.", "how many <t> are left?", "((a*b)-c)"),
-    Problem("<A> had {a$} coins. <A.he> bought {b~} <t> for {c$} coins each.", "how many coins are left?", "(a-(b*c))"),
-    Problem("every day <A> sells {a} breads and {b} cakes.", "how many breads and cakes does <A> sell in {c~} days?", "((a+b)*c)"),
-    Problem(
-        "<A> and <B> picked {a} and {b} <t>. they put all of them into {c~} baskets, the same number in each.",
-        "how many <t> are in each basket?",
-        "((a+b)/c)",
-    ),
-    Problem(
-        "<A> had {a} eggs, but {b} of them broke. <A.he> put the rest into {c~} boxes, the same number in each.",
-        "how many eggs are in each box?",
-        "((a-b)/c)",
-    ),
-    Problem(
-        "<A> opens {a~} bags with {b} nuts in each and shares all the nuts equally among {c~} children.",
-        "how many nuts does each child get?",
-        "((a*b)/c)",
-    ),
-    Problem(
-        "{b~} friends share {a} <t> equally, and <A> is among them. then <A> finds {c} more.",
-        "how many <t> does <A> have now?",
-        "((a/b)+c)",
-    ),
-    Problem("{b~} [cups|lamps|hats] cost {a$} coins.", "how many coins do {c~} of them cost?", "((a/b)*c)"),
-    Problem(
-        "a train ticket costs {a$} coins. {b~} women and {c~} men buy a ticket each.", "how many coins do they pay in all?", "(a*(b+c))"
-    ),
-    Problem(
-        "in the inn there are {a~} floors with {b~} rooms on each floor, and every room has {c~} windows.",
-        "how many windows are there in all?",
-        "((a*b)*c)",
-    ),
-    Problem(
-        "<A> earns {a$} coins a day. <A.he> wanted to work {b~} days, but was sick for {c~} days.",
-        "how many coins did <A> earn?",
-        "(a*(b-c))",
-    ),
-    # only for evaluation
-    Problem("<A> lost {b} <t>. before that, <A.he> had {a}.", "how many <t> does <A> have now?", "(a-b)", held_out=True),
-    Problem(
-        "in the theater there are {a} rows, and every row has {b} chairs.",
-        "how many chairs are there in the theater?",
-        "(a*b)",
-        held_out=True,
-    ),
-    Problem("<A> picked {a} <t> in the morning and {b} in the evening.", "how many <t> did <A> pick that day?", "(a+b)", held_out=True),
-    Problem(
-        "<A> has {a} boxes with {c} <t> in each. <A.he> gives {b} boxes to <B>.",
-        "how many <t> does <A> have left?",
-        "((a-b)*c)",
-        held_out=True,
-    ),
-    Problem(
-        "<A> had {a} <t> and gave {b} to <B>. on <day>, <C> gave <A.him> {c}.",
-        "how many <t> does <A> have now?",
-        "((a-b)+c)",
-        held_out=True,
-    ),
-    Problem("{a} <t> are shared equally among {b~} girls and {c~} boys.", "how many <t> does each child get?", "(a/(b+c))", held_out=True),
-    Problem(
-        "<A> paid {c$} coins for a <s> and bought {a~} cups for {b$} coins each.",
-        "how many coins did <A> pay in all?",
-        "(c+(a*b))",
-        held_out=True,
-    ),
-)
+    @property
+    def canonical(self) -> str:
+        """The formula in round brackets, with letters for the numbers."""
+        return self.formula.replace("[", "(").replace("]", ")")
 
-DISTRACTIONS = (  # (sentence, a word that must not stand in the problem)
-    ("<D> is {x} years old.", "years"), ("the road to <L> is {x} miles long.", "miles"), ("<D> has a book with {x} pages.", "pages"),
-    ("there are {x} ducks on the lake.", "ducks"),
-    ("<D> has {x} sheep.", "sheep"), ("the house of <D> has {x} windows.", "windows"), ("{x} people live near <L>.", "people"),
-    ("<D> waited for {x} days.", "days"),
-)  # fmt: skip
+    @property
+    def steps(self) -> tuple[tuple[str, str, str], ...]:
+        return steps(self.formula)
 
-_NUMBER = re.compile(r"\{(\w)([~$]?)\}")
+    @property
+    def settled_by(self) -> list[int]:
+        """For every step the last number it takes, directly or through other steps, counted in reading order; -1 if only the question
+        settles it or one of them, or names that number."""
+        order = {letter: i for i, letter in enumerate(self.kinds)}
+        told = {letter for letter, _ in HOLE.findall(self.text[: self.text.rfind(". ") + 1])}
+        last: list[int] = []
+        for (_, *operands), square in zip(self.steps, settled(self.formula), strict=True):
+            numbers = [last[int(o[1:])] if o.startswith("s") else order[o] if o in told else -1 for o in operands if not o.isdigit()]
+            last.append(max(numbers) if square and min(numbers) >= 0 else -1)
+        return last
 
 
 @functools.cache
 def steps(formula: str) -> tuple[tuple[str, str, str], ...]:
-    """The formula as steps (operator, operand, operand); an operand is a letter or "s" and the number of an earlier step."""
-    found: list[tuple[str, str, str]] = []
+    """The formula as steps (operator, operand, operand); an operand is a letter, digits, or "s" and the number of an earlier step."""
+    return tuple(step for step, _ in _parsed(formula))
+
+
+@functools.cache
+def settled(formula: str) -> tuple[bool, ...]:
+    """Of each step, whether it stands in square brackets: its sentence settles it."""
+    return tuple(square for _, square in _parsed(formula))
+
+
+def _parsed(formula: str) -> list[tuple[tuple[str, str, str], bool]]:
+    found: list[tuple[tuple[str, str, str], bool]] = []
     while True:
         simpler, n = re.subn(
-            r"\(([a-z]|s\d+)([-+*/])([a-z]|s\d+)\)", lambda m: found.append((m[2], m[1], m[3])) or f"s{len(found) - 1}", formula, count=1
+            r"[(\[]([a-z]|\d+|s\d+)([-+*/])([a-z]|\d+|s\d+)[)\]]",
+            lambda m: found.append(((m[2], m[1], m[3]), m[0][0] == "[")) or f"s{len(found) - 1}",
+            formula,
+            count=1,
         )
         if not n:
             assert re.fullmatch(r"s\d+", simpler), f"the formula {formula!r} is not fully bracketed"
-            return tuple(found)
+            return found
         formula = simpler
 
 
@@ -240,7 +117,7 @@ def execute(plan: tuple[tuple[str, str, str], ...], numbers: dict[str, int]) -> 
     """The result of every step, numbers and results in hundredths; cut short before one that is not a whole number of them."""
     known, results = dict(numbers), []
     for i, (operator, left, right) in enumerate(plan):
-        x, y = known[left], known[right]
+        x, y = (known[o] if o in known else 100 * int(o) for o in (left, right))
         top, bottom = {"+": (x + y, 1), "-": (x - y, 1), "*": (x * y, 100), "/": (x * 100, y)}[operator]
         if bottom == 0 or top % bottom:
             break
@@ -249,39 +126,52 @@ def execute(plan: tuple[tuple[str, str, str], ...], numbers: dict[str, int]) -> 
     return results
 
 
-def _draw(random: Random, kind: str) -> int:
+def _draw(random: Random, mark: str) -> int:
     """A number in hundredths, as a template's mark asks for; small ones are as frequent as large ones."""
-    if kind == "~":
+    if mark.startswith("="):
+        return round(100 * SOME_WORDS[mark[1:]])
+    if mark == "~":
         return 100 * (2 + int(random() * 11))
+    if mark == "@":
+        return 100 * (4 + int(random() * 70))
+    if mark == "%":
+        return 100 * choose(random, PERCENTAGES)
     least = (1, 10, 100)[int(random() * 3)]
     whole = 100 * max(2, int(least + random() * 9 * least))
-    if kind == "$" and random() < 0.6:
+    if mark == "$" and random() < 0.6:
         return whole + choose(random, (50, 50, 25, 75, 10 * (1 + int(random() * 9))))
     return whole
 
 
-def numbers_for(random: Random, problem: Problem, accept: Callable[[str], bool]) -> tuple[dict[str, str], str, str]:
+def numbers_for(random: Random, wording: Wording, accept: Callable[[str], bool]) -> tuple[dict[str, str], str, str] | None:
     """Numbers that make sense in a problem and whose canonical expression is accepted: (letter -> printed, canonical, printed result).
 
     Every result is positive and below LARGEST; where things are counted all are whole numbers, elsewhere they have two decimals at most.
+    None after TRIES: of a few small numbers hardly any may lie on one side of the split.
     """
-    kinds = dict(_NUMBER.findall(problem.told + problem.asked))
-    plan, unit = steps(problem.formula), 1 if "$" in kinds.values() else 100
-    canonical_form = re.sub(r"([a-z])", r"{\1}", problem.formula)
-    while True:
-        values = {letter: _draw(random, kind) for letter, kind in kinds.items()}
-        operator, dividend, divisor = plan[0]
-        if operator == "/" and divisor in values and random() < 0.8:  # most divisions would not come out even
-            values[dividend] = values[dividend] * values[divisor] // 100
-        if max(values.values()) >= 1000 * 100:
-            continue
+    plan, unit = wording.steps, 1 if wording.in_hundredths else 100
+    for _ in range(TRIES):
+        values = {letter: _draw(random, mark) for letter, mark in wording.kinds.items()}
+        _make_even(random, wording, values)
         results = execute(plan, values)
-        if len(results) < len(plan) or any(not 0 < r < LARGEST * 100 or r % unit for r in results):
+        if max(values.values()) >= 1000 * 100 or len(results) < len(plan) or any(not 0 < r < LARGEST * 100 or r % unit for r in results):
             continue
         shown = {letter: printed(value) for letter, value in values.items()}
-        canonical = canonical_form.format(**shown)
+        canonical = "".join(shown.get(c, c) for c in wording.canonical)
         if accept(canonical):
             return shown, canonical, printed(results[-1])
+    return None
+
+
+def _make_even(random: Random, wording: Wording, values: dict[str, int]) -> None:
+    """Changes numbers such that most divisions and percentages come out even."""
+    operator, dividend, divisor = wording.steps[0]
+    if operator == "/" and dividend in values and divisor in values and random() < 0.8:
+        values[dividend] = values[dividend] * values[divisor] // 100
+    if "%" in wording.kinds.values() or "=half" in wording.kinds.values():
+        for letter, mark in wording.kinds.items():
+            if mark in ("", "$", "@"):
+                values[letter] = 2000 * (1 + values[letter] // 2000)
 
 
 def _others(random: Random, count: int) -> list[Person]:
@@ -291,41 +181,101 @@ def _others(random: Random, count: int) -> list[Person]:
 
 def _slots(random: Random) -> dict[str, str]:
     people = sample(random, PEOPLE, 4) if random() < 0.5 else _others(random, 4)
-    single, colors = sample(random, SINGLE, 2), sample(random, COLORS, 2)
+    single, colors, things = sample(random, SINGLE, 2), sample(random, COLORS, 2), sample(random, THINGS, 2)
     box = choose(random, ("box", "basket", "bag", "bucket"))
     return {
         **person_slots("A", people[0]),
+        **person_slots("B", people[1]),
         "box": box,
         "boxes": "boxes" if box == "box" else f"{box}s",
-        "B": people[1].name,
         "C": people[2].name,
         "D": people[3].name,
-        "t": choose(random, THINGS),
+        "t": things[0],
+        "t2": things[1],
         "s": single[0],
         "s2": single[1],
         "c": colors[0],
         "c2": colors[1],
+        "u": choose(random, UNITS_OF_MONEY),
+        "who": choose(random, WHO),
+        "where": choose(random, WHERE),
         "day": choose(random, DAYS),
         "L": choose(random, PLACES).name,
     }
 
 
-def word_problem(random: Random, problem: Problem, accept: Callable[[str], bool]) -> dict:
-    """A conversation of a problem and its bare answer, with its plan; also its `canonical` expression and its `template`."""
-    shown, canonical, answer = numbers_for(random, problem, accept)
+def draw_problem(random: Random, held_out: bool | None = False) -> Problem:
+    """A template: `held_out` None for any, else one that may be trained on (False) or may not (True)."""
+    while True:
+        problem = choose(random, WRITTEN) if random() < WRITTEN_SHARE else compose(random)
+        if held_out is None or problem.held_out == held_out:
+            return problem
+
+
+def wording(random: Random, problem: Problem) -> Wording:
+    """The template with its words chosen, sometimes with a number more than it takes."""
     slots = _slots(random)
-    told, asked = fill(problem.told, random, slots), fill(problem.asked, random, slots)
+    told, asked = _told(random, problem.told.split("\n"), slots), fill(problem.asked, random, slots)
     if random() < DISTRACTED:
         sentence, word = choose(random, DISTRACTIONS)
-        if word not in told + asked:
-            shown["x"] = str(2 + int(random() * (400 if word in ("pages", "people") else 90)))
-            extra = fill(sentence, random, slots)
-            told = f"{extra} {told}" if random() < 0.5 else f"{told} {extra}"
+        extra, word = fill(sentence, random, slots), fill(word, random, slots)
+        if word not in told + asked and not ("<A>" in sentence and slots["A"] not in told):
+            told = _with(random, told, extra, first="<A.his>" not in sentence)
     text = polish(f"{told} {asked}")
-    order = {letter: i for i, (letter, _) in enumerate(_NUMBER.findall(text))}
-    plan = [
-        [OPERATIONS[operator], *(order.get(operand, operand) for operand in operands)] for operator, *operands in steps(problem.formula)
-    ]
-    user = _NUMBER.sub(lambda m: shown[m[1]], text)
-    messages = [{"role": "user", "content": user}, {"role": "assistant", "content": answer, "plan": plan}]
-    return {"messages": messages, "canonical": canonical, "template": PROBLEMS.index(problem)}
+    return Wording(text, dict(HOLE.findall(text)), problem.formula)
+
+
+def _told(random: Random, sentences: list[str], slots: dict[str, str]) -> str:
+    """The sentences filled, some two of them joined by `and`. One by one, since each is compiled only once."""
+    text, joined = fill(sentences[0], random, slots), False
+    for sentence in sentences[1:]:
+        filled, joins = fill(sentence, random, slots), random() < JOINED and not joined
+        if joins and sentence.startswith(("<A.he>", "<A>", "<B>")) and text.endswith("."):
+            text, joined = f"{text[:-1]}{choose(random, (', and', ' and'))} {filled}", True
+        else:
+            text = f"{text} {filled}"
+    return text
+
+
+def _with(random: Random, told: str, extra: str, first: bool) -> str:
+    """`told` with the sentence `extra` in front, behind its first sentence, or at the end."""
+    place = random()
+    if place < 0.35 and first:
+        return f"{extra} {told}"
+    begin, stop, rest = told.partition(". ")
+    return f"{begin}. {extra} {rest}" if place < 0.6 and stop and not rest.startswith(("before", "at first")) else f"{told} {extra}"
+
+
+def written_out(wording: Wording, shown: dict[str, str]) -> str:
+    """The text with its numbers, words that are numbers capital where a sentence begins."""
+
+    def number(match: re.Match) -> str:
+        if not match[2].startswith("="):
+            return shown[match[1]]
+        before = wording.text[: match.start()]
+        return match[2][1:].capitalize() if not before or before.endswith((". ", "? ")) else match[2][1:]
+
+    return HOLE.sub(number, wording.text)
+
+
+def word_problem(random: Random, draw: Callable[[Random], Problem], accept: Callable[[str], bool]) -> dict:
+    """A conversation of a problem from a template that `draw` gives and its bare answer, with its plan.
+
+    Also its `canonical` expression, its `template`, whether that is `held_out`, and whether the problem is `distracted` by a number.
+    """
+    found = None
+    while found is None:
+        problem = draw(random)
+        words = wording(random, problem)
+        found = numbers_for(random, words, accept)
+    shown, canonical, answer = found
+    order = {letter: i for i, letter in enumerate(words.kinds)}
+
+    def operand(o: str) -> int | str:
+        return order[o] if o in order else f"c{o}" if o.isdigit() else o
+
+    steps = zip(words.steps, words.settled_by, strict=True)
+    plan = [[OPERATIONS[operator], *map(operand, operands), *([at] if at >= 0 else [])] for (operator, *operands), at in steps]
+    messages = [{"role": "user", "content": written_out(words, shown)}, {"role": "assistant", "content": answer, "plan": plan}]
+    about = {"template": problem.key or problem.told, "held_out": problem.held_out, "distracted": "x" in words.kinds}
+    return {"messages": messages, "canonical": canonical, **about}

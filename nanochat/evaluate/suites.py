@@ -23,7 +23,9 @@ from nanochat.dag.trace import exact_step
 from nanochat.data import corpus
 from nanochat.data.conversations import render_prompt
 from nanochat.data.corpus_grammar import choose
-from nanochat.data.corpus_problems import PROBLEMS, Problem, word_problem
+from nanochat.data.corpus_problems import draw_problem, word_problem
+from nanochat.data.problem_grammar import SOME_WORDS, Problem
+from nanochat.data.problem_templates import WRITTEN
 from nanochat.data.split import held_out
 from nanochat.evaluate.arithmetic import Numbers, Question, labelled_result, prints
 from tasks.answers import last_number
@@ -208,30 +210,43 @@ def _worded(tokenizer, text: str, expression: str, expected: str, *, given: Sequ
 # ---------------------------------------------------------------------------------------------------------------------
 # Suites of word problems
 
-TRAINED = tuple(problem for problem in PROBLEMS if not problem.held_out)
-HELD_OUT = tuple(problem for problem in PROBLEMS if problem.held_out)
+Draw = Callable[[corpus.Random], Problem]
+HELD_OUT = tuple(problem for problem in WRITTEN if problem.held_out)
 
 
 def templates(asking: Asking) -> Cells:
-    """Unseen numbers in templates that training knows, and in templates that it does not."""
-    return {"trained_templates": _problems(asking, TRAINED), "held_out_templates": _problems(asking, HELD_OUT)}
+    """Unseen numbers in templates that training knows, in those that compose known sentences anew, and in those of unknown sentences."""
+    return {
+        "trained_templates": _problems(asking, "trained", draw_problem),
+        "new_combinations": _problems(asking, "combinations", _held_out_combination),
+        "new_sentences": _problems(asking, "sentences", lambda random: choose(random, HELD_OUT)),
+    }
+
+
+def _held_out_combination(random: corpus.Random) -> Problem:
+    while not (problem := draw_problem(random, held_out=True)).key:
+        pass
+    return problem
 
 
 def distractors(asking: Asking) -> Cells:
     """Trained templates with and without a number that has nothing to do with the question."""
-    return {f"{name}_distractor": _problems(asking, TRAINED, wanted) for name, wanted in (("without", False), ("with", True))}
+    return {
+        f"{name}_distractor": _problems(asking, f"distracted {wanted}", draw_problem, wanted)
+        for name, wanted in (("without", False), ("with", True))
+    }
 
 
-def _problems(asking: Asking, problems: Sequence[Problem], distracted: bool | None = None) -> list[Question]:
-    """Different word problems from these templates; `distracted`: only those with a distractor, or only those without."""
-    random, found = corpus.stream("test", asking.seed, f"{len(problems)} templates, distracted {distracted}"), {}
+def _problems(asking: Asking, name: str, draw: Draw, distracted: bool | None = None) -> list[Question]:
+    """Different word problems; `distracted`: only those with a distractor, or only those without."""
+    random, found = corpus.stream("test", asking.seed, f"word problems {name}"), {}
     while len(found) < asking.items:
-        made = word_problem(random, choose(random, problems), lambda canonical: corpus.problem_split(canonical) == "test")
-        text, expression = made["messages"][0]["content"], made["canonical"]
-        has_more = len(_NUMERAL.findall(text)) > len(_NUMERAL.findall(expression))
-        if distracted in (None, has_more):
-            found.setdefault(text, (expression, made["messages"][1]["content"]))
-    return [_worded(asking.tokenizer, text, *rest) for text, rest in found.items()]
+        made = word_problem(random, draw, lambda canonical: corpus.problem_split(canonical) == "test")
+        if distracted in (None, made["distracted"]):
+            found.setdefault(made["messages"][0]["content"], (made["canonical"], made["messages"][1]["content"]))
+    # Some numbers stand in the text as words, others (days of a week) do not stand there at all.
+    given = (*CONSTANTS, *SOME_WORDS.values())
+    return [_worded(asking.tokenizer, text, *rest, given=given) for text, rest in found.items()]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_brackets_that_do_not_matter_occur(tokenizer):
 def test_any_number_of_examples_can_be_asked_for(tokenizer, style, split):
     stream = ExpressionStream(tokenizer, ExpressionSettings(styles=(style,), operations=(1, 8)), split, seed=11)
     for n in (1, 2, 3, 50):
-        for operations in (1, 8):
+        for operations in (1, 3 if style == "problems" else 8):
             assert len(stream.batch(n, operations=operations)) == n
 
 

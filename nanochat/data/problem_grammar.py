@@ -1,0 +1,359 @@
+"""Word problems composed of sentences: thousands of templates, each with the formula that its sentences build up.
+
+    problem = compose(random)     # Problem("<A> has {a} <t>. ...", "how many <t> does <A> have now?", "((a+b)-c)", key=...)
+
+A story begins with a quantity; each sentence changes it and wraps the formula once more; the question asks for what it has become. So the
+formula follows from the sentences and cannot disagree with them. What a sentence itself settles stands in square brackets: there the
+planner reduces at the end of that sentence, a local decision; what only the question settles stands in round ones. `key` names the
+sentences chosen; one template in HELD_OUT_SHARE (by a hash of the key) is never trained on, though each of its sentences is, with others.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nanochat.data import problem_words as words
+from nanochat.data.corpus_grammar import Random, choose
+
+HELD_OUT_SHARE = 8
+SOME_WORDS = {"a dozen": 12, "dozen": 12, "half": 0.5, "twice": 2}
+LETTERS = "abcdefgh"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A template: what is told (sentences that may be joined are lines), what is asked, the formula. `held_out`: never trained on,
+    only evaluated; `key` names the sentences it is composed of."""
+
+    told: str
+    asked: str
+    formula: str
+    held_out: bool = False
+    key: str = ""
+
+
+@dataclass
+class Story:
+    """A problem in the making."""
+
+    random: Random
+    told: list[str] = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)
+    letters: int = 0
+
+    def number(self, mark: str = "") -> tuple[str, str]:
+        """A new letter, and the hole of that kind; `mark` as in `corpus_problems`: "", "~", "$", "%", "@" or "=word"."""
+        letter = LETTERS[self.letters]
+        self.letters += 1
+        return letter, "{" + letter + mark + "}"
+
+    def pick(self, table: tuple) -> str:
+        """One of `table`, noted in the key."""
+        at = int(self.random() * len(table))
+        self.chosen.append(f"{_NAMES[id(table)]}{at}")
+        return table[at]
+
+    def tell(self, table: tuple, *marks: str) -> tuple[str, ...]:
+        """Adds a sentence of `table` with a number for each of `marks`; the letters of the numbers."""
+        sentence, letters = self.pick(table), []
+        for mark in marks:
+            letter, hole = self.number(mark[:1] + mark[3:] if mark == "=a dozen" and "another {}" in sentence else mark)
+            sentence = sentence.replace("{}", hole, 1)
+            letters.append(letter)
+        self.told.append(sentence)
+        return tuple(letters)
+
+    def ends(self, question: str, formula: str) -> Problem:
+        key = " ".join(self.chosen)
+        held_out = hashlib.blake2b(key.encode(), digest_size=4).digest()[0] % HELD_OUT_SHARE == 0
+        return Problem("\n".join(self.told), question, formula, held_out, key)
+
+    def asks(self, table: tuple, formula: str) -> Problem:
+        return self.ends(self.pick(table), formula)
+
+
+_NAMES = {id(value): name for name, value in vars(words).items() if isinstance(value, tuple)}
+
+
+def _events(story: Story, formula: str, gains: tuple, losses: tuple, count: int, mark: str = "") -> tuple[str, bool]:
+    """`count` sentences that add to the quantity or take from it: (formula, whether the last one took)."""
+    took = False
+    for _ in range(count):
+        took = story.random() < 0.55
+        dozen = not (took or mark) and story.random() < 0.1
+        (letter,) = story.tell(losses if took else gains, "=a dozen" if dozen else mark)
+        formula = f"[{formula}{'-' if took else '+'}{letter}]"
+    return formula, took
+
+
+def _count(random: Random, low: int = 1) -> int:
+    """1 to 3, the longer ones less often."""
+    return min(3, low + (random() < 0.5) + (random() < 0.3))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Families of stories
+
+
+def possessions(random: Random) -> Problem:
+    """<A> has, gets and gives things."""
+    story = Story(random)
+    (formula,) = story.tell(words.HAS, "")
+    formula, took = _events(story, formula, words.GAINS, words.LOSES, _count(random))
+    return story.asks(words.IS_LEFT if took else words.HAS_NOW, formula)
+
+
+def half_of_them(random: Random) -> Problem:
+    story = Story(random)
+    (formula,) = story.tell(words.HAS, "")
+    formula, _ = _events(story, formula, words.GAINS, words.LOSES, int(random() * 2))
+    if random() < 0.75:
+        (letter,) = story.tell(words.HALVES, "=half")
+        formula = f"[{formula}*{letter}]"
+    else:
+        story.tell(words.DOUBLES)
+        formula = f"({formula}*2)"
+    formula, took = _events(story, formula, words.GAINS, words.LOSES, int(random() * 2))
+    return story.asks(words.IS_LEFT if took else words.HAS_NOW, formula)
+
+
+def told_backwards(random: Random) -> Problem:
+    """First the change, then what there was before."""
+    story, took = Story(random), random() < 0.5
+    (change,) = story.tell(words.LOST_FIRST if took else words.GAINED_FIRST, "")
+    (before,) = story.tell(words.BEFORE, "")
+    return story.asks(words.IS_LEFT if took else words.HAS_NOW, f"[{before}{'-' if took else '+'}{change}]")
+
+
+def at_a_place(random: Random) -> Problem:
+    story = Story(random)
+    (formula,) = story.tell(words.ARE_THERE, "")
+    formula, took = _events(story, formula, words.COME, words.GO, _count(random))
+    return story.asks(words.LEFT_THERE if took else words.THERE_NOW, formula)
+
+
+def together(random: Random) -> Problem:
+    """Several people's things, or each with the same change before."""
+    story = Story(random)
+    (formula,) = story.tell(words.HAS, "")
+    if random() < 0.3:
+        formula, _ = _events(story, formula, words.GAINS, words.LOSES, 1)
+    (b,) = story.tell(words.AND_HAS, "")
+    formula = f"({formula}+{b})"
+    if random() < 0.3:
+        (c,) = story.tell(words.THIRD_HAS, "")
+        return story.asks(words.IN_ALL, f"({formula}+{c})")
+    return story.asks(words.TOGETHER, formula)
+
+
+def difference(random: Random) -> Problem:
+    story = Story(random)
+    (a,) = story.tell(words.HAS, "")
+    formula, _ = _events(story, a, words.GAINS, words.LOSES, int(random() * 1.4))
+    (b,) = story.tell(words.AND_HAS, "")
+    return story.asks(words.HOW_MANY_MORE, f"({formula}-{b})")
+
+
+def compared(random: Random) -> Problem:
+    """<B> has more, fewer, so many times as many as <A>; asked for <B>'s or for both."""
+    story = Story(random)
+    (a,) = story.tell(words.HAS, "")
+    kind = int(random() * 4)
+    if kind < 2:
+        (b,) = story.tell((words.HAS_MORE, words.HAS_FEWER)[kind], "")
+    elif kind == 2:
+        (b,) = story.tell(words.HAS_TIMES, "~")
+    else:
+        (b,) = story.tell(words.HAS_PART, choose(random, ("=twice", "=half")))
+    formula = f"[{a}{'+-**'[kind]}{b}]"
+    if random() < 0.4:
+        return story.asks(words.TOGETHER, f"({a}+{formula})")
+    return story.asks(words.HOW_MANY_HAS_B, formula)
+
+
+def groups(random: Random) -> Problem:
+    """Groups of the same size, then changes."""
+    story, kind = Story(random), random()
+    if kind < 0.15:
+        (a,) = story.tell(words.DAILY, "")
+        formula = f"[{a}*7]"
+    else:
+        a, b = story.tell(words.GROUPS, "~", "") if kind < 0.65 else story.tell(words.SIZE_FIRST, "", "~")
+        formula = f"[{a}*{b}]"
+    more = random()
+    if more < 0.2:
+        (c,) = story.tell(words.ALSO_HAS, "")
+        return story.asks(words.IN_ALL, f"({formula}+{c})")
+    if more < 0.55:
+        formula, took = _events(story, formula, words.GAINS, words.LOSES, _count(random, 1) if random() < 0.3 else 1)
+        return story.asks(words.IS_LEFT if took else words.IN_ALL, formula)
+    if more < 0.65:
+        (c,) = story.tell(words.SHARES, "~")
+        return story.asks(words.SHARE_OF_EACH, f"[{formula}/{c}]")
+    return story.asks(words.IN_ALL, formula)
+
+
+def had_then_groups(random: Random) -> Problem:
+    story = Story(random)
+    (a,) = story.tell(words.HAS, "")
+    b, c = story.tell(words.GAINS_GROUPS, "~", "")
+    return story.asks(words.HAS_NOW, f"[{a}+[{b}*{c}]]")
+
+
+def shared(random: Random) -> Problem:
+    """Things are divided: into a number of parts, or into parts of a size."""
+    story = Story(random)
+    (formula,) = story.tell(words.HAS, "")
+    formula, _ = _events(story, formula, words.GAINS, words.LOSES, int(random() * 2.4))
+    if random() < 0.6:
+        (n,) = story.tell(words.SHARES, "~")
+        return story.asks(words.SHARE_OF_EACH, f"[{formula}/{n}]")
+    (n,) = story.tell(words.PACKS, "~")
+    return story.asks(words.HOW_MANY_PACKS, f"[{formula}/{n}]")
+
+
+def prices(random: Random) -> Problem:
+    """What several things cost."""
+    story, kind = Story(random), random()
+    if kind < 0.35:
+        (a,) = story.tell(words.COSTS, "$")
+        (b,) = story.tell(words.BUYS, "~")
+        return story.asks(words.PAYS, f"[{a}*{b}]")
+    if kind < 0.6:
+        a, b = story.tell(words.BOUGHT_EACH, "~", "$")
+        if random() < 0.5:
+            return story.asks(words.PAYS, f"[{a}*{b}]")
+        (c,) = story.tell(words.COSTS_TOO, "$")
+        story.told.append("<A.he> [buys|bought|takes|took] that too.")
+        return story.asks(words.PAYS, f"([{a}*{b}]+{c})")
+    (a,) = story.tell(words.COSTS, "$")
+    (b,) = story.tell(words.COSTS_TOO, "$")
+    if kind < 0.8:
+        story.told.append("<A> [buys|bought|takes|needs] both[ of them|].")
+        return story.asks(words.PAYS, f"({a}+{b})")
+    letter, hole = story.number("~")
+    other, other_hole = story.number("~")
+    story.told.append(f"<A> [buys|bought|needs] {hole} <s>s and {other_hole} <s2>s.")
+    return story.asks(words.PAYS, f"([{a}*{letter}]+[{b}*{other}])")
+
+
+def purse(random: Random) -> Problem:
+    story = Story(random)
+    (formula,) = story.tell(words.HAS_MONEY, "$")
+    kind = random()
+    if kind < 0.7:
+        formula, took = _events(story, formula, words.EARNS, words.SPENDS, _count(random), "$")
+        return story.asks(words.MONEY_LEFT if took else words.MONEY_NOW, formula)
+    b, c = story.tell(words.BOUGHT_EACH, "~", "$")
+    formula = f"[{formula}-[{b}*{c}]]"
+    formula, _ = _events(story, formula, words.EARNS, words.SPENDS, int(random() * 1.3), "$")
+    return story.asks(words.MONEY_LEFT, formula)
+
+
+def missing_money(random: Random) -> Problem:
+    story = Story(random)
+    a, b = story.tell(words.WANTS, "$", "$")
+    formula = f"({a}-{b})"
+    if random() < 0.4:
+        (c,) = story.tell(words.EARNS, "$")
+        formula = f"({formula}-{c})"
+    return story.asks(words.STILL_NEEDS, formula)
+
+
+def rates(random: Random) -> Problem:
+    """So much an hour, for so many hours; or for a week, an hour, a year, without saying how much that is."""
+    story, kind = Story(random), random()
+    sentence, _ = story.pick(words.RATES)
+    letter, hole = story.number("")
+    period = choose(random, words.PERIODS)
+    question = None
+    if kind < 0.35:
+        question, period, many = story.pick(words.WHOLE_TIMES)
+        formula = f"({letter}*{many})"
+    story.told.append(sentence.replace("{}", hole).replace("{p}", period).replace("in an minute", "in a minute"))
+    if question:
+        return story.ends(question, formula)
+    other, other_hole = story.number("~")
+    if kind < 0.7:
+        return story.ends(story.pick(words.FOR_TIME).replace("{}", other_hole).replace("{p}", period), f"({letter}*{other})")
+    formula = f"[{letter}*{other}]"
+    story.told.append(story.pick(words.DOES_SO).replace("{}", other_hole).replace("{p}", period))
+    if random() < 0.3:
+        (c,) = story.tell(words.MORE_OF_IT, "")
+        formula = f"[{formula}+{c}]"
+    return story.asks(words.HOW_FAR, formula)
+
+
+def lengths(random: Random) -> Problem:
+    story = Story(random)
+    (formula,) = story.tell(words.LONG, "$")
+    formula, _ = _events(story, formula, words.ADDS_ON, words.CUTS_OFF, int(random() * 2.5), "$")
+    if formula == "a" or random() < 0.4:
+        (n,) = story.tell(words.CUT_EQUAL, "~")
+        return story.asks(words.LONG_EACH, f"[{formula}/{n}]")
+    return story.asks(words.LONG_NOW, formula)
+
+
+def ages(random: Random) -> Problem:
+    story = Story(random)
+    (a,) = story.tell(words.AGE, "@")
+    kind = int(random() * 6)
+    if kind < 2:
+        letter, hole = story.number("~")
+        return story.ends(story.pick((words.AGE_IN, words.AGE_AGO)[kind]).replace("{}", hole), f"({a}{'+-'[kind]}{letter})")
+    table = (words.OLDER, words.YOUNGER, words.TIMES_OLD, words.PART_OLD)[kind - 2]
+    (b,) = story.tell(table, "~" if kind < 5 else choose(random, ("=twice", "=half")))
+    formula = f"[{a}{'+-**'[kind - 2]}{b}]"
+    if random() < 0.35:
+        letter, hole = story.number("~")
+        return story.ends(story.pick(words.AGE_B_IN).replace("{}", hole), f"({formula}+{letter})")
+    return story.asks(words.AGE_OF_B, formula)
+
+
+def percents(random: Random) -> Problem:
+    """`a` percent are `a` hundredths: the product divided by 100."""
+    story, kind = Story(random), random()
+    if kind < 0.35:
+        (a,) = story.tell(words.HAS, "")
+        (p,) = story.tell(words.PERCENT_RED, "%")
+        return story.asks(words.HOW_MANY_RED, f"([{a}*{p}]/100)")
+    if kind < 0.65:
+        (a,) = story.tell(words.HAS, "")
+        (p,) = story.tell(words.PERCENT_GONE, "%")
+        return story.asks(words.IS_LEFT, f"({a}-([{a}*{p}]/100))")
+    (a,) = story.tell(words.COSTS, "$")
+    less = random() < 0.5
+    (p,) = story.tell(words.CHEAPER if less else words.DEARER, "%")
+    return story.asks(words.NEW_PRICE, f"({a}{'-' if less else '+'}([{a}*{p}]/100))")
+
+
+def unknown(random: Random) -> Problem:
+    """The beginning or the change is what is asked."""
+    story, kind = Story(random), int(random() * 4)
+    if kind < 2:
+        story.tell(words.UNKNOWN_BEFORE_GAIN)
+        gained = kind == 0
+        (b,) = story.tell(words.GAINS if gained else words.LOSES, "")
+        (c,) = story.tell(words.NOW_HAS if gained else words.LEFT_WITH, "")
+        return story.asks(words.AT_FIRST, f"({c}{'-' if gained else '+'}{b})")
+    (a,) = story.tell(words.HAS, "")
+    gained = kind == 2
+    story.tell(words.GAINED_SOME if gained else words.LOST_SOME)
+    (b,) = story.tell(words.NOW_HAS if gained else words.LEFT_WITH, "")
+    return story.asks(words.HOW_MANY_CAME if gained else words.HOW_MANY_WENT, f"({b}-{a})" if gained else f"({a}-{b})")
+
+
+FAMILIES: tuple[tuple[Callable[[Random], Problem], float], ...] = (
+    (possessions, 0.2), (half_of_them, 0.06), (told_backwards, 0.04), (at_a_place, 0.08), (together, 0.07), (difference, 0.05),
+    (compared, 0.08), (groups, 0.1), (had_then_groups, 0.03), (shared, 0.08), (prices, 0.06), (purse, 0.05), (missing_money, 0.02),
+    (rates, 0.06), (lengths, 0.03), (ages, 0.05), (percents, 0.03), (unknown, 0.05),
+)  # fmt: skip
+
+
+def compose(random: Random) -> Problem:
+    """A random template. Its alternatives and slots are still open: filling them gives many texts."""
+    share, at = random() * sum(weight for _, weight in FAMILIES), 0
+    while share >= FAMILIES[at][1] and at < len(FAMILIES) - 1:
+        share -= FAMILIES[at][1]
+        at += 1
+    return FAMILIES[at][0](random)
