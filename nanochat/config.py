@@ -302,7 +302,8 @@ def _to_text(value, _=()) -> str:
 
 
 def _to_list(value, args=()) -> list:
-    items = list(value) if isinstance(value, (list, tuple)) else [v.strip() for v in _to_text(value).split(",") if v.strip()]
+    text = "" if value == "[]" else value  # as TOML and the help write an empty list
+    items = list(text) if isinstance(text, (list, tuple)) else [v.strip() for v in _to_text(text).split(",") if v.strip()]
     inner = (args or (str,))[0]
     return [_CONVERTERS.get(inner, lambda v, _: inner(v))(item, ()) for item in items]
 

@@ -49,6 +49,7 @@ def test_short_and_dashed_forms_negative_numbers_lists_and_auto(parse):
     found = parse("-s", "-0.5", "--names=a, b,,c", "--rate=auto", "--data-dir=x")
     assert (found.scale, found.names, found.rate, found.data_dir) == (-0.5, ["a", "b", "c"], None, "x")
     assert parse("--rate=1e-3").rate == 0.001
+    assert parse("--names=[]").names == parse("--names=").names == []
 
 
 @pytest.mark.parametrize(
