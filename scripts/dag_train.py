@@ -70,7 +70,9 @@ class Config(TrainSettings, StageConfig):
     )
     operations: int = option(6, "most operations in an expression", "operations")
     max_digits: int = option(4, "longest integer", "digits")
-    styles: list = option(["symbols", "english"], f"how expressions are written, of {', '.join(STYLES)}")
+    styles: list = option(
+        ["symbols", "english"], f"how expressions are written, of {', '.join(STYLES)}; one named twice is twice as frequent"
+    )
     mixture: list = option(["word_problems"], "tasks whose answers carry plans, each `name`, `name:limit`; [] for expressions only")
     problem_share: float = option(0.25, "share of the batches that are questions of the mixture, below 1")
     workers: int = option(-1, "processes that make the next batches; 0: the training process itself; -1: one if it has more than one CPU")
