@@ -149,9 +149,7 @@ WRITTEN: tuple[Problem, ...] = (
         held_out=True,
     ),
     Problem(
-        "a teacher has {a} pencils and {b} pens. <A.he> gives all of them to {c~} students, the same number to each.".replace(
-            "<A.he>", "she"
-        ),
+        "a teacher has {a} pencils and {b} pens. she gives all of them to {c~} students, the same number to each.",
         "how many does every student get?",
         "((a+b)/c)",
         held_out=True,
