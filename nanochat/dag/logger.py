@@ -99,12 +99,13 @@ class DAGLogger:
         B, T = idx.shape
         A, D, S = tower.at.shape[1], self.tower.config.steps, tower.plan.slot_values.shape[1]
         plan, d = tower.plan, self.tower.config.width
+        N = A if plan.busy is None else plan.busy.shape[1]
         expected = {
             "hidden": (tower.hidden, (B, A, d)),
             "present": (tower.present, (B, A)),
             "operation_logits": (plan.operation_logits, (B, A, D, len(OPERATIONS))),
-            "operand1_logits": (plan.operand1_logits, (B, A, D, S)),
-            "operand2_logits": (plan.operand2_logits, (B, A, D, S)),
+            "operand1_logits": (plan.operand1_logits, (B, N, D, S)),
+            "operand2_logits": (plan.operand2_logits, (B, N, D, S)),
             "operation": (plan.operation, (B, A, D)),
         }
         if side is not None:
@@ -125,14 +126,15 @@ class DAGLogger:
         marginal = log_p.exp().mean(0) if len(log_p) else log_p.new_zeros(len(OPERATIONS))
         chosen = torch.bincount(plan.operation_logits[decisions].argmax(-1), minlength=len(OPERATIONS)) / max(len(log_p), 1)
         self._values |= {f"usage/{name}": share for name, share in zip(OPERATIONS, chosen.tolist(), strict=True)}
+        asked = plan.of_busy(carried_out)
         total, conditional = float(torch.special.entr(marginal).sum()), _entropy(log_p)
         most = math.log(len(OPERATIONS))
         self._values |= {
             "operation_diversity": total / most,
             "operation_sharpness": 1 - conditional / most,
             "operation_information": total - conditional,
-            "pointer_entropy/operand1": _entropy(plan.operand1_logits[carried_out].log_softmax(-1)),
-            "pointer_entropy/operand2": _entropy(plan.operand2_logits[carried_out].log_softmax(-1)),
+            "pointer_entropy/operand1": _entropy(plan.operand1_logits[asked].log_softmax(-1)),
+            "pointer_entropy/operand2": _entropy(plan.operand2_logits[asked].log_softmax(-1)),
         }
 
     def _read_branch(self, side) -> None:

@@ -21,7 +21,7 @@ from nanochat.dag.predictor import TowerOutput
 
 @dataclass
 class Operands:
-    """The labelled operands of A * D steps, (B, A * D) each: nll in nats of both together; which are labelled; which are chosen right."""
+    """The labelled operands of N * D steps, (B, N * D) each, of the N tokens that were asked: nll in nats of both together; which are labelled; which are chosen right."""
 
     nll: torch.Tensor
     has1: torch.Tensor
@@ -72,8 +72,8 @@ def whole_plans(output: TowerOutput) -> torch.Tensor:
 
 
 def _operands(output: TowerOutput, known, either_order: bool) -> Operands:
-    operation, slot1, slot2 = (x.flatten(1) for x in output.labels)
-    plan, known = output.plan, known.flatten(1)
+    plan = output.plan
+    operation, slot1, slot2, known = (plan.of_busy(x).flatten(1) for x in (*output.labels, known))
     logits1, logits2 = plan.operand1_logits.flatten(1, 2), plan.operand2_logits.flatten(1, 2)
     has1, has2 = known & (slot1 >= 0), known & (operation != IDENTITY) & (slot2 >= 0)
     nll1, right1 = _pointer_nll(logits1, slot1, plan.slot_values)

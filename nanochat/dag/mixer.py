@@ -99,7 +99,9 @@ class DagBranch(nn.Module):
         T tokens are real in each row).
         """
         if cache is None:
-            output = self.tower(idx, hidden=x, labels=plan)
+            # What has no result adds nothing where the gate is shut, which idle tokens learn all the same.
+            busy_only = self.training and plan is not None and self.config.plans == 1 and self.config.mix == "gate"
+            output = self.tower(idx, hidden=x, labels=plan, busy_only=busy_only)
             hidden, result, speaks = self._per_token(output)
         elif cache.is_empty and idx.shape[1] > 1:
             lengths = cache.new_lengths
@@ -174,7 +176,7 @@ class DagBranch(nn.Module):
         structure, metrics = structure_loss(output)
         loss = self.config.structure_weight * structure
         if plan.gate is not None:
-            opened, closed = speaks & (plan.gate == GATE_OPEN), speaks & (plan.gate == GATE_CLOSED)
+            opened, closed = speaks & (plan.gate == GATE_OPEN), (output.of_token >= 0) & (plan.gate == GATE_CLOSED)
             if "places" in side:  # there the answer tells the gate
                 closed = closed & ~side["places"]
             nll = -F.logsigmoid(torch.where(opened, logit, -logit))

@@ -5,7 +5,7 @@ the A <= T tokens that may plan are computed.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn as nn
@@ -46,6 +46,9 @@ class Plan:
     operation_logits (B, A, D, 5); operand1_logits, operand2_logits (B, A, D, S), -inf where not visible; operation, operand1,
     operand2 (B, A, D) the choices executed; result (B, A) float64, NaN where there is none; slot_values (B, S) float64; other_order
     None without labels.
+
+    `busy` None, or (B, N) the only ones of the A tokens that were asked for operands: then operand1_logits and operand2_logits are
+    (B, N, D, S) and tell of those, and no other has a result.
     """
 
     operation_logits: torch.Tensor
@@ -57,6 +60,17 @@ class Plan:
     result: torch.Tensor = None
     slot_values: torch.Tensor = None
     other_order: OtherOrder | None = None
+    busy: torch.Tensor | None = None
+
+    def of_busy(self, x: torch.Tensor) -> torch.Tensor:
+        """Of x (B, A, ...) the tokens that the operands' logits tell of: (B, N, ...)."""
+        return x if self.busy is None else gather(x.flatten(2), self.busy).view(*self.busy.shape, *x.shape[2:])
+
+    def spread(self, busy: torch.Tensor, operation: torch.Tensor, operation_logits: torch.Tensor) -> "Plan":
+        """This plan of N tokens as one of all A, of which it tells `busy` (B, N): operation (B, A, D), operation_logits (B, A, D, 5)."""
+        index = busy[..., None].expand(*busy.shape, operation.shape[-1])
+        one, two = (torch.zeros_like(operation).scatter(1, index, x) for x in (self.operand1, self.operand2))
+        return replace(self, operation_logits=operation_logits, operation=operation, operand1=one, operand2=two, busy=busy)
 
 
 def gather(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

@@ -144,8 +144,9 @@ class DagTower(nn.Module):
         x = norm(x + self.depth_embedding(depth.clamp(0, DEEPEST_BRACKET)))
         return x if hidden is None else x + self.from_model(norm(hidden.float()))  # the tower computes in float32 throughout
 
-    def forward(self, idx, hidden=None, labels: PlanLabels | None = None, lengths=None, keep_words=False):
-        """idx (B, T) int64; hidden (B, T, H) of a GPT or None; labels give plans to follow where known; lengths (B,) if right-padded.
+    def forward(self, idx, hidden=None, labels: PlanLabels | None = None, lengths=None, keep_words=False, busy_only=False):
+        """idx (B, T) int64; hidden (B, T, H) of a GPT or None; labels give plans to follow where known; lengths (B,) if right-padded;
+        `busy_only`, with labels: tokens that neither compute nor have a labelled operand get no result (cheaper, for training).
 
         Returns a TowerOutput; with `keep_words` also what incremental decoding needs (see cache.TowerCache.fill).
         """
@@ -179,7 +180,7 @@ class DagTower(nn.Module):
         logits, operation, active = self.planner.choose_operations(a_hidden, given_operation)
         slots = self._slots(x, n_at, n_present, doc, a_hidden, a_at, a_doc, active & a_present[..., None])
         given = None if labels is None else self._given(labels, at, a_present, number_of_word, n_at, n_present, a_at, kept)
-        plan = self.planner(a_hidden, a_at, a_doc, logits, operation, slots, given)
+        plan, idle = self._plan(a_hidden, a_at, a_doc, logits, operation, slots, given, active & a_present[..., None], busy_only)
         values, reading_loss = gather(gather(reading.value, word), n_at), None
         if self.reader is not None:
             ends = gather(word, n_at)
@@ -190,9 +191,22 @@ class DagTower(nn.Module):
             reading = replace(reading, value=_written_at(reading.value, ends, n_present, values))
         known = torch.cat([self.constants.expand(len(idx), -1), values], dim=1)
         self.run(plan, known)
+        if idle is not None:
+            plan.result = plan.result.masked_fill(idle, torch.nan)
         golds = None if given is None else (given_operation, *given)
         output = TowerOutput(a_hidden, at, a_present, _speaks_for(reading, kept), plan, golds, reading, a_at, a_doc, slots, reading_loss)
         return (output, (word, present, x, caches, is_number, is_anchor, a_at, active)) if keep_words else output
+
+    def _plan(self, hidden, at, document, logits, operation, slots, given, active, busy_only):
+        """The plan of A tokens, and with `busy_only` which of them (B, A) were not asked for operands, since they neither compute nor have
+        a labelled one: nine in ten tokens of a text."""
+        if not busy_only:
+            return self.planner(hidden, at, document, logits, operation, slots, given), None
+        needed = active.any(-1) | (given[0] >= 0).any(-1)
+        busy, _ = pick(needed)
+        parts = [gather(x.flatten(2), busy).view(*busy.shape, *x.shape[2:]) for x in (hidden, logits, operation, *given)]
+        plan = self.planner(parts[0], gather(at, busy), gather(document, busy), *parts[1:3], slots, tuple(parts[3:]))
+        return plan.spread(busy, operation, logits), ~needed
 
     def plans(self, output: TowerOutput, k: int, at=None) -> Alternatives:
         """The `k` most probable plans of the planning tokens `at` (B, C), indices among the A of `output`; by default of all."""
@@ -284,7 +298,7 @@ class PredictorOnlyModel(nn.Module):
         return {f"tower.{name}": kind for name, kind in self.tower.parameter_kinds().items()}
 
     def forward(self, idx, labels: PlanLabels | None = None, lengths=None) -> TowerOutput:
-        return self.tower(idx, labels=labels, lengths=lengths)
+        return self.tower(idx, labels=labels, lengths=lengths, busy_only=self.training and labels is not None)
 
     @torch.no_grad()
     def answers(self, idx, lengths, plans: int = 1) -> list[float]:

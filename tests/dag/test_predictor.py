@@ -4,6 +4,7 @@ import random
 import pytest
 import torch
 
+from nanochat.dag.arithmetic import tensors_of
 from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
 from nanochat.dag.losses import structure_loss
 from nanochat.dag.planner import gather
@@ -131,3 +132,24 @@ def test_a_few_steps_of_training_learn_one_operation(tokenizer, make_predictor):
 def test_gather_takes_rows():
     x = torch.arange(12.0).view(2, 3, 2)
     assert gather(x, torch.tensor([[2], [0]])).tolist() == [[[4.0, 5.0]], [[6.0, 7.0]]]
+
+
+def test_asking_only_busy_tokens_for_operands_changes_neither_loss_nor_gradients(tokenizer, make_predictor):
+    stream = ExpressionStream(tokenizer, ExpressionSettings(styles=("symbols", "problems", "let"), operations=(1, 3)), seed=4)
+    idx, labels, lengths = tensors_of(stream.batch(40))
+    found = []
+    for busy_only in (False, True):
+        tower = make_predictor().tower.train()
+        output = tower(idx, labels=labels, lengths=lengths, busy_only=busy_only)
+        loss, metrics = structure_loss(output)
+        loss.backward()
+        found.append((loss, metrics, {name: p.grad for name, p in tower.named_parameters()}, output))
+    (loss, metrics, gradients, full), (few_loss, few_metrics, few_gradients, few) = found
+    assert few_loss.item() == pytest.approx(loss.item(), rel=1e-5)
+    assert {k: float(v) for k, v in few_metrics.items()} == pytest.approx({k: float(v) for k, v in metrics.items()}, rel=1e-4)
+    for name, gradient in gradients.items():
+        assert torch.allclose(few_gradients[name], gradient, rtol=1e-3, atol=1e-6), name
+    busy = torch.zeros_like(few.present).scatter(1, few.plan.busy, True)
+    assert 2 * few.plan.busy.shape[1] < few.present.shape[1] and (few.plan.result.isnan() | busy).all()
+    has = few.plan.result.isfinite()
+    assert has.any() and torch.equal(few.plan.result[has], full.plan.result[has])
