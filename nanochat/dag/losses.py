@@ -21,7 +21,8 @@ from nanochat.dag.predictor import TowerOutput
 
 @dataclass
 class Operands:
-    """The labelled operands of N * D steps, (B, N * D) each, of the N tokens that were asked: nll in nats of both together; which are labelled; which are chosen right."""
+    """The labelled operands of N * D steps, (B, N * D) each, of the N tokens that were asked: nll in nats of both together; which are
+    labelled; which are chosen right."""
 
     nll: torch.Tensor
     has1: torch.Tensor
