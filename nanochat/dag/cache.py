@@ -85,7 +85,7 @@ class TowerCache:
         self.words = torch.where(active, n + 1, self.words)
         self.depth, self.window = torch.where(active, depth, self.depth), torch.where(active[:, None], window, self.window)
         number, anchor, space = reading.number[:, -1], reading.anchor[:, -1], reading.space[:, -1]
-        h = self._trunk(tower, tower.embed(idx, number[:, None], depth[:, None], x), n, rows)
+        h = self._trunk(tower, tower.embed(idx, number[:, None], reading.value[:, -1:], depth[:, None], x), n, rows)
         place = n[:, None]
         self.number_key[rows, n] = tower.planner.number_keys(h, place).squeeze(1)
         self.number_value[rows, n], self.is_number[rows, n] = reading.value[:, -1], number

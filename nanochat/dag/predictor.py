@@ -107,7 +107,7 @@ class DagTower(nn.Module):
         super().__init__()
         self.config, self.table = config, NumberTable(tokenizer)
         d = config.width
-        self.embedding, self.number_embedding = nn.Embedding(config.vocab_size, d), nn.Parameter(torch.zeros(d))
+        self.embedding, self.number_embedding = nn.Embedding(config.vocab_size, d), nn.Parameter(torch.zeros(2, d))
         self.depth_embedding = nn.Embedding(DEEPEST_BRACKET + 1, d)
         self.from_model = nn.Linear(input_width, d, bias=False) if input_width else None
         self.blocks = nn.ModuleList(TrunkBlock(config) for _ in range(config.layers))
@@ -138,9 +138,11 @@ class DagTower(nn.Module):
         maps = {f"{prefix}.weight" for prefix, m in self.named_modules() if isinstance(m, nn.Linear) and prefix != "planner.operation"}
         return {name: "matrix" if name in maps else "scalar" for name, _ in self.named_parameters()}
 
-    def embed(self, idx, number, depth, hidden):
-        """Trunk inputs (B, W, d) of words: token ids, whether they are numbers, bracket depth, the model's hidden state or None."""
-        x = torch.where(number[..., None], self.number_embedding, self.embedding(idx))
+    def embed(self, idx, number, value, depth, hidden):
+        """Trunk inputs (B, W, d) of words: token ids, whether they are numbers, their values, bracket depth, the model's hidden state or
+        None. Of a number's size it is only told whether it is less than one: `half of them` is no `3 of them`."""
+        less_than_one = ((value != 0) & (value.abs() < 1)).long()
+        x = torch.where(number[..., None], self.number_embedding[less_than_one], self.embedding(idx))
         x = norm(x + self.depth_embedding(depth.clamp(0, DEEPEST_BRACKET)))
         return x if hidden is None else x + self.from_model(norm(hidden.float()))  # the tower computes in float32 throughout
 
@@ -158,9 +160,8 @@ class DagTower(nn.Module):
         kept = real & ~reading.absorbed if lengths is None else real & ~_absorbed_within(reading, lengths)
         word, present = pick(kept)
         number_of_word = kept.long().cumsum(1) - 1  # (B, T): which word a kept token is
-        x = self.embed(
-            gather(idx, word), gather(reading.number, word), gather(reading.depth, word), None if hidden is None else gather(hidden, word)
-        )
+        of_words = (gather(x, word) for x in (idx, reading.number, reading.value, reading.depth))
+        x = self.embed(*of_words, None if hidden is None else gather(hidden, word))
         mask, doc = None, gather(document, word)
         if not bool((doc == doc[:, :1])[present].all()):
             causal = torch.ones(doc.shape[1], doc.shape[1], dtype=torch.bool, device=idx.device).tril()
