@@ -183,7 +183,7 @@ class DagBranch(nn.Module):
             gate_loss = _mean(nll, opened) + _mean(nll, closed)
             loss = loss + self.config.gate_weight * gate_loss
             rounding_loss = known.nll(rounding)
-            loss = loss + self.config.gate_weight * rounding_loss
+            loss = loss + self.config.structure_weight * rounding_loss
             metrics |= {
                 "rounding_loss": rounding_loss.detach(),
                 "gate_loss": gate_loss.detach(),

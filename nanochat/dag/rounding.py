@@ -94,11 +94,16 @@ class Written:
         return choice.scatter(1, self.at, known)
 
     def nll(self, logits: torch.Tensor) -> torch.Tensor:
-        """-log of the probability of what fits, its mean over the numbers; logits (B, T, C)."""
+        """-log of the probability of what fits, the mean over the numbers printed as they are and that over the others together: only one in
+        a few dozen is rounded. logits (B, T, C)."""
         log_p = gather(logits, self.at).log_softmax(-1)
-        known = self.fits.any(-1)
+        known, as_it_is = self.fits.any(-1), self.fits[..., 0]
         nll = -torch.where(self.fits, log_p, -1e9).logsumexp(-1)
-        return torch.where(known, nll, 0.0).sum() / known.sum().clamp(min=1)
+        return _mean(nll, known & as_it_is) + _mean(nll, known & ~as_it_is)
+
+
+def _mean(x, where):
+    return torch.where(where, x, 0.0).sum() / where.sum().clamp(min=1)
 
 
 def written(idx: torch.Tensor, value: torch.Tensor, where: torch.Tensor, printer: NumberPrinter, kind: torch.Tensor) -> Written:

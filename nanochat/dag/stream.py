@@ -13,6 +13,7 @@ from nanochat.dag.predictor import PlanLabels
 from nanochat.data.ahead import Ahead
 from nanochat.data.conversations import Rendered, render
 
+ROUNDED = 0.03  # share of the batches that ask for a rounded number: the digits in "to 2 decimals" are no operand
 AT_ONCE, MOST_BATCHES = 8192, 64  # expressions made together, for the cost is mostly per call, and the batches they make
 
 
@@ -25,15 +26,18 @@ class PlanBlocks:
         self.table, self.bos, self.steps, self.mode = NumberTable(tokenizer), tokenizer.bos_id, settings.steps, settings.mode
         self.size = min(MOST_BATCHES, max(8, AT_ONCE // batch))
         self.of_problems = max(1, round(self.size * share)) if len(problems) and share > 0 else 0
+        asks = self.size - self.of_problems > 1 and self.stream.families[0] == "infix"
+        self.of_rounded = max(1, round(self.size * ROUNDED)) if asks else 0
 
     def make(self, number: int) -> list[tuple[np.ndarray, ...]]:
         """For each batch ids, operation, operand1, operand2 and length, as `expressions.Batch` has them. Rows of like length go
         together, so that little is padding; their order is random."""
         rng = self.stream.rng = np.random.default_rng(derive_seed(*self.seed, number))
         made = []
-        if expressions := self.size - self.of_problems:
-            block = self.stream.batch(self.batch * expressions)
-            parts = [block.select(rows) for rows in self._alike(block.length)]
+        if expressions := self.size - self.of_problems - self.of_rounded:
+            blocks = [self.stream.batch(self.batch * expressions)]
+            blocks += [self.stream.rounded(self.batch * self.of_rounded)] if self.of_rounded else []
+            parts = [block.select(rows) for block in blocks for rows in self._alike(block.length)]
             made += [(x.ids, x.operation, x.operand1, x.operand2, x.length) for x in parts]
         if self.of_problems:
             chosen = [self.problems[i] for i in rng.integers(len(self.problems), size=self.batch * self.of_problems)]

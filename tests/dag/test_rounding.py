@@ -12,7 +12,7 @@ from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
 from nanochat.dag.mixer import BranchConfig, DagBranch
 from nanochat.dag.numbers import DECIMALS, PRINTED_DECIMALS, NumberTable, format_value
 from nanochat.dag.predictor import TowerConfig
-from nanochat.dag.rounding import NAMES, written
+from nanochat.dag.rounding import NAMES, Written, written
 from nanochat.data.split import held_out
 from tests.dag.reference import calculate, expression_in, full_brackets
 from tests.dag.test_labels import pack
@@ -147,3 +147,12 @@ def test_a_head_that_says_two_decimals_prints_two(tokenizer):
         state.new_lengths = torch.tensor([idx.shape[1]])
         branch(torch.zeros(*idx.shape, 48), idx, cache=state)
     assert state.offered() == [tokenizer.encode(format_value(result, 2))]
+
+
+def test_numbers_printed_as_they_are_and_rounded_ones_count_alike(tokenizer):
+    fits = torch.zeros(1, 10, len(DECIMALS), dtype=torch.bool)
+    fits[0, :8, 0], fits[0, 8, 3] = True, True  # eight as they are, one rounded, one that nothing fits
+    torch.manual_seed(0)
+    logits, at = torch.randn(1, 10, len(DECIMALS)), torch.arange(10)[None]
+    nll = -logits[0].log_softmax(-1)
+    assert Written(at, fits).nll(logits).item() == pytest.approx((nll[:8, 0].mean() + nll[8, 3]).item(), rel=1e-5)

@@ -165,3 +165,11 @@ def test_evaluation_questions_are_unseen_and_end_where_the_assistant_speaks(toke
         for prompt, answer in zip(prompts_of(batch), answers_of(batch), strict=True):
             text = expression_in(tokenizer.decode([i for i in prompt if i < len(tokenizer.ranks)]))
             assert held_out(full_brackets(text)) and prompt[-1] == tokenizer.special("<|assistant_start|>") and answer
+
+
+@pytest.mark.parametrize(("styles", "some"), [(("symbols",), True), (("let",), False)])
+def test_some_batches_ask_for_a_rounded_number_where_there_is_infix(tokenizer, styles, some):
+    batches = PlanBatches(tokenizer, ExpressionSettings(styles=styles), batch=16, seed=1)
+    texts = [tokenizer.decode(row.tolist()) for _ in range(MOST_BATCHES) for row in next(batches)[0]]
+    asking = sum("decimal" in text or "nearest" in text or "whole" in text for text in texts) / len(texts)
+    assert (0.015 < asking < 0.05) == some and (asking == 0) != some
