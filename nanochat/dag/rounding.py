@@ -94,7 +94,7 @@ class Written:
         return choice.scatter(1, self.at, known)
 
     def nll(self, logits: torch.Tensor) -> torch.Tensor:
-        """-log of the probability of what fits, the mean over the numbers printed as they are and that over the others together: only one in
+        """-log of the probability of what fits: the mean over the numbers printed as they are plus that over the others, since only one in
         a few dozen is rounded. logits (B, T, C)."""
         log_p = gather(logits, self.at).log_softmax(-1)
         known, as_it_is = self.fits.any(-1), self.fits[..., 0]
