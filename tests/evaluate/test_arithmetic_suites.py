@@ -64,7 +64,7 @@ def follow(tower, gold: dict[tuple, tuple]) -> None:
     """Makes the tower follow the plans of the prompts it knows: prompt -> (operation, operand1, operand2), each (T, D)."""
     plain = tower.forward
 
-    def forward(idx, hidden=None, labels=None, lengths=None, keep_words=False):
+    def forward(idx, hidden=None, labels=None, lengths=None, keep_words=False, busy_only=False):
         fill, columns = (NO_STEP, -(10**9), -(10**9)), [[], [], []]
         for row in idx.tolist():
             while row[-1] == TOKENIZER.bos_id:
@@ -72,7 +72,7 @@ def follow(tower, gold: dict[tuple, tuple]) -> None:
             for column, plan, empty in zip(columns, gold[tuple(row)], fill, strict=True):
                 missing = idx.shape[1] - len(plan)
                 column.append(np.pad(plan.astype(np.int64), [(0, missing), (0, 0)], constant_values=empty))
-        return plain(idx, hidden, PlanLabels(*(torch.from_numpy(np.stack(c)) for c in columns)), lengths, keep_words)
+        return plain(idx, hidden, PlanLabels(*(torch.from_numpy(np.stack(c)) for c in columns)), lengths, keep_words, busy_only)
 
     tower.forward = forward
 

@@ -100,6 +100,13 @@ def with_open_gate(model):
     return model
 
 
+@torch.no_grad()
+def offered_after(model, prompt: list[int]) -> str:
+    """The number that may be printed after the prompt."""
+    side = model(torch.tensor([prompt])).side
+    return format_value(*(side[name][0, -1].item() for name in ("result", "decimals"))) or ""
+
+
 @pytest.mark.parametrize("settings", [(1.0, None), (1.0, 30), (0.0, None)])
 def test_with_the_arithmetic_branch_cached_rows_say_what_recomputation_says(arithmetic_model, tokenizer, settings):
     prompts = [[256, *tokenizer.encode(text)] for text in SUMS]
@@ -110,11 +117,10 @@ def test_with_the_arithmetic_branch_cached_rows_say_what_recomputation_says(arit
 
 @pytest.mark.parametrize("top_k", [None, 40])
 def test_at_temperature_one_a_number_that_is_begun_is_the_computed_one_to_its_end(arithmetic_model, tokenizer, top_k):
-    model, prompt, samples = with_open_gate(arithmetic_model), [256, *tokenizer.encode("125-4030=")], 60
+    model, samples = with_open_gate(arithmetic_model), 60
     engine = Engine(model, tokenizer, None)
-    with torch.no_grad():
-        number = format_value(float(model(torch.tensor([prompt])).side["result"][0, -1]))
-    assert len(number) > 2, "choose another prompt"
+    prompts = ([256, *tokenizer.encode(f"{a}-4030=")] for a in range(125, 150))
+    prompt, number = next((p, n) for p in prompts if len(n := offered_after(model, p)) > 2)
     texts = [tokenizer.decode(row) for row in engine.generate([prompt] * samples, len(number) + 3, 1.0, top_k, stop=NEVER)]
     printed = [text for text in texts if text.startswith(number)]
     assert samples / 2 < len(printed) < samples
@@ -161,11 +167,12 @@ def test_what_may_stand_behind_a_number(tokenizer):
 
 
 def test_a_long_row_that_ends_at_once_leaves_the_branch_in_order_for_a_short_one(arithmetic_model, tokenizer):
-    prompts = [[], [256, *tokenizer.encode("7")]]
-    runs_on = recomputed_numbers(arithmetic_model, prompts[1], 40)[0]
-    long = ([256, *tokenizer.encode(f"some words {i} " * 5)] for i in range(50))
-    ends = ((p, recomputed_numbers(arithmetic_model, p, 1)[0]) for p in long)
-    prompts[0], ended = next((p, end) for p, end in ends if end[0] not in runs_on)
+    def said(text: str, n: int) -> list[int]:
+        return recomputed_numbers(arithmetic_model, [256, *tokenizer.encode(text)], n)[0]
+
+    texts = [("some words " * 4 + "x" * i, short) for short in "7bcdef" for i in range(6)]
+    long, short = next((long, short) for long, short in texts if said(long, 1)[0] not in said(short, 40))
+    prompts, ended, runs_on = [[256, *tokenizer.encode(text)] for text in (long, short)], said(long, 1), said(short, 40)
     assert Engine(arithmetic_model, tokenizer, None).generate(prompts, 40, stop=ended) == [[], runs_on]
 
 
