@@ -2,7 +2,8 @@
 
 Each statement of the chain uses the one before it; statements about other names stand between them and have nothing to do with
 the question. A statement is carried out by the `=` of the one after it, since only then its last number is known to be whole and
-a letter in between may still become a word; the last one by the answer token, or by the `=` of a question that begins as a statement.
+a letter in between may still become a word; the last one by the end of the question, or by the `=` of one that begins as a statement.
+So the answer token never computes: it takes the value that has the name.
 """
 
 from dataclasses import dataclass
@@ -168,7 +169,7 @@ class ChainPieces:
         out.add(self.rest[manner, previous])
         ids, length, spots = out.finish([number_spot, equals_spot, [out.last]])
         answer = spots[2][0]
-        asked = np.where(self.as_statement[manner], spots[1][m], answer)
+        asked = np.where(self.as_statement[manner], spots[1][m], answer - 1)
         trigger = np.repeat(asked[:, None], m, axis=1)
         trigger[:, :-1] = np.where(chains.operation[:, 1:] >= 0, np.stack(spots[1][1:m], 1), trigger[:, :-1])
         return ids, length, np.stack(spots[0], 1).reshape(n, m, 2), trigger, answer
