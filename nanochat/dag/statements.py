@@ -1,9 +1,11 @@
-"""Chains of let-statements: `Let x = 3. Let y = x * 4. Let b = 7 - 2. What is y?` in whole batches.
+"""Chains of let-statements: `Let x = 3. Let y = x * 4. Let b = 7 - 2. Let c = y - b. What is y?` in whole batches.
 
-Each statement of the chain uses the one before it; statements about other names stand between them and have nothing to do with
-the question. A statement is carried out by the `=` of the one after it, since only then its last number is known to be whole and
-a letter in between may still become a word; the last one by the end of the question, or by the `=` of one that begins as a statement.
-So the answer token never computes: it takes the value that has the name.
+Each statement of the chain uses the one before it. Other statements stand between them: numbers, which the chain may take by name;
+expressions, which have nothing to do with the question; and forks, which begin at any value there is and lead nowhere. So what was
+said last tells little, and a value must be found by its name. A statement is carried out by the `=` of the one after it, since only
+then its last number is known to be whole and a letter in between may still become a word; the last one by the end of the question, or by
+the `=` of one that begins as a statement. So the answer token never computes: it takes the value that has the name, or the last result
+where the question has an expression of its own (`What is y - 2?`).
 """
 
 from dataclasses import dataclass
@@ -15,16 +17,18 @@ from nanochat.dag.surface import CHARACTERS, IN_WORDS, NO_LETTERS, Columns, Piec
 from nanochat.dag.trees import DECIMALS, LARGEST_VALUE
 
 NAMES = "abcdefghijklmnopqrstuvwxyz"
-MOST_OTHERS = 2  # statements that have nothing to do with the question
-MANNERS = (  # (a statement up to its value, what ends it, the question up to what may be taken for a statement, its rest)
-    ("Let {} =", ".", "", "What is {}?"),
-    ("{} =", ".", "", "What is {}?"),
-    ("{} =", ";", "{} =", "?"),
-    ("{} is", ".", "", "How much is {}?"),
-    ("Let {} be", ".", "", "Find {}."),
+MOST_OTHERS = 5  # statements beside the chain
+BY_NAME, FORKS, INLINE = 0.4, 0.5, 0.2  # shares: of numbers in the chain, if there is one to name; of other expressions; of questions
+MANNERS = (  # (a statement up to its value, what ends it, the question up to what may be taken for a statement, its rest, of an expression)
+    ("Let {} =", ".", "", "What is {}?", ("What is", "?")),
+    ("{} =", ".", "", "What is {}?", ("Calculate", ".")),
+    ("{} =", ";", "{} =", "?", ("what is", "?")),
+    ("{} is", ".", "", "How much is {}?", ("How much is", "?")),
+    ("Let {} be", ".", "", "Find {}.", ("Find", ".")),
 )
 FACTORS = np.array([2, 2, 3, 4, 5, 10, 12, 20])
 DIVISORS = np.array([2, 4, 5, 10])
+NONE = -1
 
 
 @dataclass
@@ -32,17 +36,20 @@ class Chains:
     """n chains of M statements.
 
     used (n, M): in the chain; unary (n, M): only a number; operation (n, M), -1 where a shorter chain has no statement; swapped (n, M):
-    the name stands right of the operator; numbers, decimals (n, M, 2): integer / 10^decimals left and right, where one stands;
-    name (n, M): index into NAMES.
+    what the chain was before stands right of the operator; side (n, M, 2): the statement whose name stands left and right, NONE where
+    a number stands; numbers, decimals (n, M, 2): integer / 10^decimals left and right, also of a number that has a name; name (n, M):
+    index into NAMES; inline (n,): the last statement is the question.
     """
 
     used: np.ndarray
     unary: np.ndarray
     operation: np.ndarray
     swapped: np.ndarray
+    side: np.ndarray
     numbers: np.ndarray
     decimals: np.ndarray
     name: np.ndarray
+    inline: np.ndarray
 
     def rows(self, keep) -> "Chains":
         """The chains `keep`."""
@@ -51,43 +58,75 @@ class Chains:
 
 def draw_chains(rng, n: int, k: int, max_digits: int, decimal_share: float) -> Chains:
     """n chains that carry out k operations one after the other."""
-    m = k + 1 + MOST_OTHERS
-    if m > len(NAMES):
-        raise ValueError(f"chains of {k} operations need more names than there are letters; use at most {len(NAMES) - 1 - MOST_OTHERS}")
-    first_is_number, others = rng.random(n) < 0.5, rng.integers(0, MOST_OTHERS + 1, n)
+    if k + 1 > len(NAMES):
+        raise ValueError(f"chains of {k} operations need more names than there are letters; use at most {len(NAMES) - 1}")
+    most = min(MOST_OTHERS, len(NAMES) - k - 1)
+    m = k + 1 + most
+    first_is_number, others, inline = rng.random(n) < 0.5, rng.integers(0, most + 1, n), rng.random(n) < INLINE
     length = k + first_is_number
-    written = np.arange(m) < (length + others)[:, None]
-    rank = np.where(written, rng.random((n, m)), 2.0).argsort(1).argsort(1)
-    used = rank < length[:, None]
-    place = used.cumsum(1) - 1
-    unary = np.where(used, (place == 0) & first_is_number[:, None], written & (rng.random((n, m)) < 0.4))
+    at, count = np.arange(m), (length + others)[:, None]
+    written = at < count
+    order = np.where(written, rng.random((n, m)), 2.0)
+    order[inline[:, None] & (at == count - 1)] = -1.0  # the last one is in the chain
+    used = order.argsort(1).argsort(1) < length[:, None]
+    first = used & (used.cumsum(1) == 1)
+    unary = np.where(used, first & first_is_number[:, None], written & (rng.random((n, m)) < 0.5))
     operation = rng.choice(4, size=(n, m), p=[0.37, 0.37, 0.16, 0.1])
-    digits = np.minimum(rng.integers(1, max_digits + 1, (n, m, 2)), rng.integers(1, max_digits + 1, (n, m, 2)))
-    numbers = np.floor(10.0 ** (digits - rng.random((n, m, 2)))).astype(np.int64)
-    decimals = np.where(rng.random((n, m, 2)) < decimal_share, rng.integers(1, 3, (n, m, 2)), 0)
-    scales = (operation >= MULTIPLY)[:, :, None]
-    small = np.where((operation == DIVIDE)[:, :, None], rng.choice(DIVISORS, (n, m, 2)), rng.choice(FACTORS, (n, m, 2)))
+    numbers, decimals = _numbers(rng, operation, unary, max_digits, decimal_share)
+    swapped = (rng.random((n, m)) < 0.25) & (operation != DIVIDE)
+    side = _sides(rng, used, unary, np.where(written, operation, -1), swapped, k)
+    named = side >= 0
+    rows, of = np.arange(n)[:, None, None], np.maximum(side, 0)
+    numbers, decimals = np.where(named, numbers[rows, of, 0], numbers), np.where(named, decimals[rows, of, 0], decimals)
+    name = rng.random((n, len(NAMES))).argsort(1)[:, :m]
+    return Chains(used, unary, np.where(written, operation, -1), swapped, side, numbers, decimals, name, inline)
+
+
+def _numbers(rng, operation, unary, max_digits: int, decimal_share: float):
+    """Integers and decimals (n, M, 2): of at most `max_digits` digits where they are added, small ones where they scale."""
+    shape = (*operation.shape, 2)
+    digits = np.minimum(rng.integers(1, max_digits + 1, shape), rng.integers(1, max_digits + 1, shape))
+    numbers = np.floor(10.0 ** (digits - rng.random(shape))).astype(np.int64)
+    decimals = np.where(rng.random(shape) < decimal_share, rng.integers(1, 3, shape), 0)
+    scales = ((operation >= MULTIPLY) & ~unary)[:, :, None]
+    small = np.where((operation == DIVIDE)[:, :, None], rng.choice(DIVISORS, shape), rng.choice(FACTORS, shape))
     numbers, decimals = np.where(scales, small, numbers), np.where(scales, 0, decimals)
     decimals[numbers % 10 == 0] = 0
-    swapped = (rng.random((n, m)) < 0.25) & (operation != DIVIDE)
-    name = rng.random((n, len(NAMES))).argsort(1)[:, :m]
-    return Chains(used, unary, np.where(written, operation, -1), swapped, numbers, decimals, name)
+    return numbers, decimals
 
 
-def opens_chain(chains: Chains) -> np.ndarray:
-    """(n, M): the statement does not use another one: it is the chain's first, or none of it."""
-    return ~chains.used | (chains.used.cumsum(1) == 1)
+def _sides(rng, used, unary, operation, swapped, k: int) -> np.ndarray:
+    """`Chains.side`: the links of the chain, its numbers that are called by their names, and forks."""
+    n, m = used.shape
+    binary = ~unary & (operation >= 0)
+    nameable = (operation == ADD) | (operation == SUBTRACT)
+    if k <= 3:  # products of large numbers leave the range soon
+        nameable |= operation == MULTIPLY
+    calls = (nameable & used & binary)[:, :, None] & (rng.random((n, m, 2)) < BY_NAME)
+    forks, which = rng.random((n, m)) < FORKS, rng.random((n, m, 2))
+    count = np.cumsum(~used & unary & (operation >= 0), axis=1)
+    side, before, column = np.full((n, m, 2), NONE), np.where(used[:, 0], 0, NONE), swapped.astype(np.int64)
+    for s in range(1, m):
+        there = count[:, s - 1, None]
+        chosen = (which[:, s] * there).astype(np.int64) + 1
+        place = (count[:, None] == chosen[:, :, None]).argmax(2)
+        side[:, s] = np.where(calls[:, s] & (there > 0), place, NONE)
+        link = np.where(used[:, s], before, np.where(forks[:, s], (which[:, s, 0] * s).astype(np.int64), NONE))
+        linked = np.flatnonzero(binary[:, s] & (link >= 0))
+        side[linked, s, column[linked, s]] = link[linked]
+        before = np.where(used[:, s], s, before)
+    return side
 
 
 def evaluate_chains(chains: Chains):
     """Values (n, M) of the statements, of the asked one (n,), and whether an example may be used (n,)."""
     n, m = chains.used.shape
     numbers = chains.numbers / 10.0**chains.decimals
-    values, last, good, alone = np.zeros((n, m)), np.zeros(n), np.ones(n, dtype=bool), opens_chain(chains)
+    rows, values, last, good = np.arange(n), np.zeros((n, m)), np.zeros(n), np.ones(n, dtype=bool)
     for s in range(m):
-        here, swapped = chains.operation[:, s], chains.swapped[:, s]
-        left = np.where(alone[:, s] | swapped, numbers[:, s, 0], last)
-        right = np.where(alone[:, s] | ~swapped, numbers[:, s, 1], last)
+        here = chains.operation[:, s]
+        side = chains.side[:, s]
+        left, right = (np.where(side[:, i] >= 0, values[rows, side[:, i]], numbers[:, s, i]) for i in (0, 1))
         result = np.select(
             [here == ADD, here == SUBTRACT, here == MULTIPLY], [left + right, left - right, left * right], left / right.clip(1e-9)
         )
@@ -104,17 +143,17 @@ def canonical_chain(chains: Chains) -> np.ndarray:
     """The canonical text of `data.split.held_out` of what is asked: the whole chain as one bracketed expression, (n, L) uint8."""
     faces = np.take(CHARACTERS, digits_of(chains.numbers, chains.decimals))
     symbols = np.frombuffer(b"+-*/\0", dtype=np.uint8)[chains.operation]
-    alone, front, back = opens_chain(chains), [], []
+    begins, front, back = chains.used & (chains.used.cumsum(1) == 1), [], []
     for s in range(chains.used.shape[1]):
         used, binary = chains.used[:, s, None], (chains.used[:, s] & ~chains.unary[:, s])[:, None]
-        first = used & alone[:, s, None]
+        first = begins[:, s, None]
         swapped = chains.swapped[:, s, None]
         symbol = symbols[:, s, None]
         bracket = [binary * np.uint8(ord(sign)) for sign in "()"]
         in_front = binary & ~first & swapped
         front = [bracket[0], faces[:, s, 0] * in_front, symbol * in_front, *front]
         behind = binary & (first | ~swapped)
-        back += [faces[:, s, 0] * first, symbol * behind, faces[:, s, 1] * behind, bracket[1]]
+        back += [faces[:, s, 0] * (used & first), symbol * behind, faces[:, s, 1] * behind, bracket[1]]
     return np.concatenate([*front, *back], axis=1)
 
 
@@ -127,75 +166,82 @@ class ChainPieces:
         self.start = table([[special("<|bos|>"), special("<|user_start|>")]])
         tail = [special("<|user_end|>"), special("<|assistant_start|>")]
         self.name = table([encode(" " + name) for name in NAMES])
-        # (first or later, manner, name, L)
+        # (first, later or the question, manner, name, L)
         begun = [[encode(space + form.format(name)) for form, *_ in MANNERS for name in NAMES] for space in ("", " ")]
-        self.statement = table(begun).reshape(2, len(MANNERS), len(NAMES), -1)
-        self.stop = table([encode(stop) for _, stop, *_ in MANNERS])
-        self.as_statement = np.array([bool(head) for _, _, head, _ in MANNERS])
-        heads = [encode(" " + head.format(name)) if head else [] for _, _, head, _ in MANNERS for name in NAMES]
-        rests = [encode(" " + rest.format(name)) + tail for *_, rest in MANNERS for name in NAMES]
+        begun.append([encode(" " + question) for *_, (question, _) in MANNERS for _ in NAMES])
+        self.statement = table(begun).reshape(3, len(MANNERS), len(NAMES), -1)
+        ends = [[encode(stop) for _, stop, *_ in MANNERS], [encode(stop) + tail for *_, (_, stop) in MANNERS]]
+        self.stop = table(ends)
+        self.as_statement = np.array([bool(head) for _, _, head, *_ in MANNERS])
+        heads = [encode(" " + head.format(name)) if head else [] for _, _, head, *_ in MANNERS for name in NAMES]
+        rests = [encode(" " + rest.format(name)) + tail for *_, rest, _ in MANNERS for name in NAMES]
         self.head, self.rest = (table(rows).reshape(len(MANNERS), len(NAMES), -1) for rows in (heads, rests))
 
     def text(self, rng, chains: Chains):
         """Token ids (n, T) int32, lengths (n,), and positions: number (n, M, 2), trigger (n, M) and answer (n,)."""
         n, m = chains.used.shape
-        pieces, out = self.pieces, Columns(n)
-        faces, alone = digits_of(chains.numbers, chains.decimals), opens_chain(chains)
+        pieces, out, rows = self.pieces, Columns(n), np.arange(n)
+        faces, written = digits_of(chains.numbers, chains.decimals), chains.operation >= 0
         manner, look = rng.integers(len(MANNERS), size=n), np.where(rng.random(n) < 0.35, IN_WORDS, NO_LETTERS)
-        previous, begun, infix = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        begun, infix = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        asks = written & chains.inline[:, None]  # the last statement of a row that is its question
+        asks[:, :-1] &= ~written[:, 1:]
         number_spot, equals_spot = [], []
         out.add(self.start.repeat(n, 0))
         for s in range(m):
-            written, name, swapped = chains.operation[:, s] >= 0, chains.name[:, s], chains.swapped[:, s]
-            binary = written & ~chains.unary[:, s]
-            out.add(np.where(written[:, None], self.statement[begun, manner, name], -1))
+            here, name = written[:, s], chains.name[:, s]
+            binary = here & ~chains.unary[:, s]
+            out.add(np.where(here[:, None], self.statement[np.where(asks[:, s], 2, begun), manner, name], -1))
             equals_spot.append(out.last)
-            begun = np.maximum(begun, written)
-            for side in (0, 1):
-                there = binary | (written & (side == 0))
-                named = there & binary & ~alone[:, s] & (swapped == (side == 1))
-                digits = (there & ~named)[:, None]
-                out.add(np.where(named[:, None], self.name[previous], -1))
+            begun = np.maximum(begun, here)
+            for i in (0, 1):
+                there, of = binary | (here & (i == 0)), chains.side[:, s, i]
+                digits = (there & (of < 0))[:, None]
+                out.add(np.where((there & (of >= 0))[:, None], self.name[chains.name[rows, of]], -1))
                 out.add(np.where(digits, pieces.space, -1))
-                out.add(np.take(pieces.digit, np.where(digits, faces[:, s, side], -1)))
+                out.add(np.take(pieces.digit, np.where(digits, faces[:, s, i], -1)))
                 number_spot.append(out.last)
-                if side == 0:
+                if i == 0:
                     operator = pieces.operator(rng, chains.operation[:, s].clip(0), look, infix)
                     out.add(np.where(binary[:, None], operator, -1))
-            out.add(np.where(written[:, None], self.stop[manner], -1))
-            previous = np.where(chains.used[:, s], name, previous)
-        out.add(self.head[manner, previous])
+            out.add(np.where(here[:, None], self.stop[asks[:, s].astype(np.int64), manner], -1))
+        last, question = (m - 1 - chains.used[:, ::-1].argmax(1)), ~chains.inline[:, None]
+        name = chains.name[rows, last]
+        out.add(np.where(question, self.head[manner, name], -1))
         equals_spot.append(out.last)
-        out.add(self.rest[manner, previous])
+        out.add(np.where(question, self.rest[manner, name], -1))
         ids, length, spots = out.finish([number_spot, equals_spot, [out.last]])
-        answer = spots[2][0]
-        asked = np.where(self.as_statement[manner], spots[1][m], answer - 1)
-        trigger = np.repeat(asked[:, None], m, axis=1)
-        trigger[:, :-1] = np.where(chains.operation[:, 1:] >= 0, np.stack(spots[1][1:m], 1), trigger[:, :-1])
-        return ids, length, np.stack(spots[0], 1).reshape(n, m, 2), trigger, answer
+        answer, equals = spots[2][0], np.stack(spots[1], 1)
+        asked = np.where(self.as_statement[manner] & ~chains.inline, equals[:, m], answer - 1)
+        by_next = np.zeros_like(written)
+        by_next[:, :-1] = written[:, 1:] & ~asks[:, 1:]
+        return ids, length, np.stack(spots[0], 1).reshape(n, m, 2), np.where(by_next, equals[:, 1:], asked[:, None]), answer
 
 
 def chain_labels(chains: Chains, width: int, number, trigger, answer, steps: int, mode: str):
     """Plan labels as `expressions._labels` gives them: (n, width, D) operation (int8), operand1, operand2 (int32)."""
     n, m = chains.used.shape
-    rows, alone = np.arange(n), opens_chain(chains)
+    rows = np.arange(n)
     operation = np.full((n, width, steps), NO_STEP, dtype=np.int8)
     operand1, operand2 = (np.full((n, width, steps), NO_REFERENCE, dtype=np.int32) for _ in range(2))
     operation[:, :, 0] = IDENTITY
-    previous, done = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    result, asked = np.zeros((n, m), dtype=np.int64), np.zeros(n, dtype=np.int64)
+    last, done = np.full(n, -1), np.zeros(n, dtype=np.int64)  # where the last step was carried out, and how many there
     for s in range(m):
-        used, swapped = chains.used[:, s], chains.swapped[:, s]
-        numbers = [number_reference(number[:, s, side], steps) for side in (0, 1)]
-        at, step = (trigger[:, s], np.zeros(n, dtype=np.int64)) if mode == "tape" else (answer, done)
+        used, side = chains.used[:, s], chains.side[:, s]
+        number_of = [number_reference(number[:, s, i], steps) for i in (0, 1)]
+        at = trigger[:, s] if mode == "tape" else answer
         binary = (chains.operation[:, s] >= 0) & ~chains.unary[:, s] & (used | (at != answer))
+        step = np.where(at == last, done, 0)
         r = np.flatnonzero(binary)
         operation[r, at[r], step[r]] = chains.operation[r, s]
-        operand1[r, at[r], step[r]] = np.where(alone[:, s] | swapped, numbers[0], previous)[r]
-        operand2[r, at[r], step[r]] = np.where(alone[:, s] | ~swapped, numbers[1], previous)[r]
+        for operand, i in ((operand1, 0), (operand2, 1)):
+            operand[r, at[r], step[r]] = np.where(side[:, i] >= 0, result[rows, side[:, i]], number_of[i])[r]
         more = r[step[r] + 1 < steps]
         operation[more, at[more], step[more] + 1] = IDENTITY
-        result = np.where(binary, tape_reference(at, step, steps), numbers[0])
-        previous, done = np.where(used, result, previous), done + (binary & used)
+        result[:, s] = np.where(binary, tape_reference(at, step, steps), number_of[0])
+        last, done = np.where(binary, at, last), np.where(binary, step + 1, done)
+        asked = np.where(used, result[:, s], asked)
     rest = np.flatnonzero(operation[rows, answer, 0] == IDENTITY)
-    operand1[rest, answer[rest], 0] = previous[rest]
+    operand1[rest, answer[rest], 0] = asked[rest]
     return operation, operand1, operand2

@@ -30,7 +30,10 @@ def read(text):
         words = [known.get(word, word) for word in value.split()]
         assert len(words) in (1, 3), statement
         known[name] = words[0] if len(words) == 1 else f"({''.join(words)})"
-    asked = known[re.fullmatch(r"(?:What is |How much is |Find )?([a-z])(?: = )?[?.]", question)[1]]
+    asked = re.fullmatch(r"(?:[Ww]hat is |How much is |Find |Calculate )?(.*?)(?: = )?[?.]", question)[1]
+    words = [known.get(word, word) for word in asked.split()]
+    assert len(words) in (1, 3), question
+    asked = words[0] if len(words) == 1 else f"({''.join(words)})"
     return asked, calculate(asked)
 
 
@@ -48,9 +51,9 @@ def test_value_and_split_agree_with_an_independent_reader(tokenizer, split, oper
         assert tokenizer.encode(text) == plain
 
 
-@pytest.mark.parametrize("mode", ["tape", "isolated"])
-def test_gold_plans_print_every_answer(tokenizer, make_predictor, mode):
-    settings = ExpressionSettings(styles=("let",), operations=(1, 12), mode=mode, steps=1 if mode == "tape" else 12)
+@pytest.mark.parametrize(("mode", "steps"), [("tape", 1), ("tape", 2), ("isolated", 12)])
+def test_gold_plans_print_every_answer(tokenizer, make_predictor, mode, steps):
+    settings = ExpressionSettings(styles=("let",), operations=(1, 12), mode=mode, steps=steps)
     batch = ExpressionStream(tokenizer, settings, seed=3).batch(300)
     idx, labels, lengths = tensors_of(batch)
     output = make_predictor(steps=settings.steps, mode=mode)(idx, labels=labels, lengths=lengths)
@@ -58,11 +61,24 @@ def test_gold_plans_print_every_answer(tokenizer, make_predictor, mode):
     assert [format_value(v) for v in results.tolist()] == [format_value(v) for v in batch.value]
 
 
-def test_some_statements_have_nothing_to_do_with_the_question(tokenizer):
-    batch = ExpressionStream(tokenizer, ExpressionSettings(styles=("let",), operations=(3, 3)), seed=4).batch(200)
-    texts = [text_of(tokenizer, batch, row) for row in range(200)]
-    counts = {len(re.split(r"[.;](?=\s)", text)) - 1 for text in texts}
+def test_what_was_said_last_tells_little(tokenizer):
+    batch = ExpressionStream(tokenizer, ExpressionSettings(styles=("let",), operations=(3, 3)), seed=4).batch(400)
+    texts = [text_of(tokenizer, batch, row) for row in range(len(batch))]
+    parts = [[part.strip() for part in re.split(r"[.;](?=\s)", text)] for text in texts]
+    inline = [bool(re.search("[Ww]hat is .* |[Cc]alculate|How much is .* |Find .* ", question)) for *_, question in parts]
+    assert 0.15 < sum(inline) / len(inline) < 0.25
+    # three operations are three statements, or four if a number begins, or one less and an expression in the question
+    counts = {len(statements) - 1 + asks for statements, asks in zip(parts, inline, strict=True)}
     assert counts == set(range(3, 3 + MOST_OTHERS + 2))
+    twice, by_name, elsewhere = 0, 0, 0
+    for *statements, question in parts:
+        statements = [re.fullmatch(r"(?:Let )?([a-z]) (?:=|is|be) (.*)", statement).groups() for statement in statements]
+        uses = [re.findall(r"\b[a-z]\b", value) for _, value in statements]
+        called = [name for names in uses for name in names]
+        twice += len(called) > len(set(called))
+        by_name += any(len(names) == 2 for names in uses)
+        elsewhere += not re.search(rf"\b{statements[-1][0]}\b", question.split("is ")[-1])
+    assert min(twice, by_name, elsewhere) > 0.25 * len(parts)
 
 
 def test_longer_chains_than_there_are_names_are_refused(tokenizer):
