@@ -11,6 +11,7 @@ operations per token at any nesting depth. In the `isolated` form the answer tok
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from nanochat.common import UserError
 from nanochat.dag.executor import IDENTITY, NO_REFERENCE, NO_STEP, number_reference, tape_reference
 from nanochat.dag.forms import Forms, set_forms
 from nanochat.dag.numbers import PRINTED_DECIMALS
-from nanochat.dag.problems import MOST_STEPS, ProblemPieces, make_problems
+from nanochat.dag.problems import MOST_STEPS, Pool, ProblemPieces, make_problems
 from nanochat.dag.rounding import RoundingPieces, is_rounded, unfriendly_divisors
 from nanochat.dag.statements import ChainPieces, canonical_chain, chain_labels, draw_chains, evaluate_chains
 from nanochat.dag.surface import STYLES, NumeralPieces, Pieces, Spoken, canonical, digits_of
@@ -30,7 +31,9 @@ from nanochat.dag.trees import (
     all_at_answer,
     draw_numbers,
     draw_trees,
+    drawn,
     evaluate,
+    lots,
     node_operation,
     node_values,
     steps_at_a_token,
@@ -39,9 +42,8 @@ from nanochat.dag.trees import (
 from nanochat.data.split import HELD_OUT_SHARE, held_out_rows
 
 # Shares of TIGHT, SPACED_OUT, IN_WORDS, IN_LATEX, NO_LETTERS, MIXED
-ANY_LOOK, SYMBOLS_ONLY = (0.15, 0.35, 0.3, 0, 0, 0.2), (0.3, 0.7, 0, 0, 0, 0)
-ENGLISH_ONLY, LATEX_ONLY, NUMERALS = (0, 0, 1, 0, 0, 0), (0.2, 0, 0, 0.8, 0, 0), (0, 0.2, 0.6, 0, 0, 0.2)
-
+ANY_LOOK, SYMBOLS_ONLY = lots(0.15, 0.35, 0.3, 0, 0, 0.2), lots(0.3, 0.7, 0, 0, 0, 0)
+ENGLISH_ONLY, LATEX_ONLY, NUMERALS = lots(0, 0, 1, 0, 0, 0), lots(0.2, 0, 0, 0.8, 0, 0), lots(0, 0.2, 0.6, 0, 0, 0.2)
 
 MOST_OPERATIONS, MOST_DIGITS = 20, 9  # beyond them hardly an expression stays within float64
 
@@ -139,11 +141,22 @@ class ExpressionStream:
     def load_state_dict(self, state: dict) -> None:
         self.rng.bit_generator.state = json.loads(state["rng"])
 
-    def batch(self, n: int, operations: int | None = None) -> Batch:
-        """n examples, shuffled; the number of operations uniform over the settings' range, or exactly `operations`.
+    def texts(self, rng, n: int) -> Pool | None:
+        """Texts for the word problems among n examples of `parts`, drawn by `rng` alone; None where there are none."""
+        if self.problem_pieces is None or self.settings.operations[0] > MOST_STEPS:
+            return None
+        return self.problem_pieces.pool(rng, int(n * self.shares[self.families.index("problems")]), self.settings.operations)
 
-        Word problems have within that range as many as they happen to have; beyond MOST_STEPS there are none. ValueError if only they
-        were asked for.
+    def batch(self, n: int, operations: int | None = None, texts: Pool | None = None) -> Batch:
+        """n examples, shuffled: those of `parts`."""
+        parts = self.parts(n, operations, texts)
+        return _joined(parts, self.rng.permutation(n))
+
+    def parts(self, n: int, operations: int | None = None, texts: Pool | None = None) -> list[Batch]:
+        """n examples by style; the number of operations uniform over the settings' range, or exactly `operations`.
+
+        Word problems have within that range as many as they happen to have; beyond MOST_STEPS there are none. They take their words from
+        `texts`, the method's, or else from new ones. ValueError if only they were asked for.
         """
         low, high = self.settings.operations if operations is None else (operations, operations)
         told = "problems" in self.families and low <= MOST_STEPS
@@ -159,22 +172,24 @@ class ExpressionStream:
             else:
                 parts += self._exactly(int(counts[kind]), (k, k), family)
         if problems:
-            parts += self._exactly(problems, (low, high), "problems")
-        return _join(parts, self.rng.permutation(n))
+            texts = texts or self.problem_pieces.pool(self.rng, problems, (low, high))
+            parts += self._exactly(problems, (low, high), "problems", texts)
+        return parts
 
-    def _exactly(self, n: int, operations: tuple[int, int], family: str) -> list[Batch]:
+    def _exactly(self, n: int, operations: tuple[int, int], family: str, texts: Pool | None = None) -> list[Batch]:
         """n examples of so many operations (min, max), in as many parts as it takes until enough could be used."""
-        parts, usable = [], max(0.3, 0.9 - 0.025 * operations[0]) * (1.0 if self.split == "train" else 1 / (HELD_OUT_SHARE - 1))
+        lost = {"let": 0, "prefix": 0.04}.get(family, 0.025) * operations[0]  # measured
+        parts, usable = [], max(0.3, 0.92 - lost) * (1.0 if self.split == "train" else 1 / (HELD_OUT_SHARE - 1))
         while n > 0:
-            parts.append(self._attempt(int(1.03 * n / usable) + 16, operations, family).first(n))
+            parts.append(self._attempt(int(1.03 * n / usable) + 16, operations, family, texts).first(n))
             n -= len(parts[-1])
         return parts
 
-    def _attempt(self, n: int, operations: tuple[int, int], family: str) -> Batch:
+    def _attempt(self, n: int, operations: tuple[int, int], family: str, texts: Pool | None) -> Batch:
         """Draws n examples and keeps those that may be used."""
         if family == "problems":
             training, settings = self.split == "train", self.settings
-            made = make_problems(self.problem_pieces, self.rng, n, training, operations, settings.steps, settings.mode)
+            made = make_problems(self.problem_pieces, self.rng, n, training, texts, settings.steps, settings.mode)
             return Batch(*made, np.full(len(made[0]), PRINTED_DECIMALS))
         k = operations[0]
         return self._chains(n, k) if family == "let" else self._expressions(n, k, family)
@@ -199,7 +214,7 @@ class ExpressionStream:
             k = int(self.rng.integers(1, min(high, 3) + 1))
             parts.append(self._expressions(4 * n + 16, k, self.families[0], kind).first(n))
             n -= len(parts[-1])
-        return _join(parts, self.rng.permutation(sum(map(len, parts))))
+        return _joined(parts, self.rng.permutation(sum(map(len, parts))))
 
     def rounded(self, n: int, decimals: int | None = None) -> Batch:
         """n questions, most of them for a rounded number: the value has more decimals than are asked for, or than are printed at all.
@@ -210,41 +225,43 @@ class ExpressionStream:
             part = self._expressions(8 * n + 64, k, self.families[0], to_round=True)
             parts.append((part if decimals is None else part.select(part.decimals == decimals)).first(n))
             n -= len(parts[-1])
-        return _join(parts, self.rng.permutation(sum(map(len, parts))))
+        return _joined(parts, self.rng.permutation(sum(map(len, parts))))
 
     def _expressions(self, n: int, k: int, family: str, unprintable: str = "", to_round: bool = False) -> Batch:
         rng, settings = self.rng, self.settings
         trees = draw_trees(rng, n, k)
         numbers, decimals = draw_numbers(rng, trees, settings.max_digits, settings.decimal_share)
-        wording, printed = None, np.full(n, PRINTED_DECIMALS)
+        printed = np.full(n, PRINTED_DECIMALS)
         if unprintable:
             values, good = np.full((n, 2 * k + 1), np.nan), UNPRINTABLE[unprintable](rng, trees, numbers, decimals)
         elif to_round:
-            wording, printed = self.rounding_pieces.draw(rng, n)
+            printed = self.rounding_pieces.decimals_of(rng, n)
             divides = unfriendly_divisors(rng, trees, numbers, decimals)
             values, good = node_values(trees, numbers / 10.0**decimals)
             good &= divides & is_rounded(values[:, -1], printed)
         else:
             values, good = evaluate(trees, numbers / 10.0**decimals)
+        keep = np.flatnonzero(good)
+        trees, numbers, decimals, printed, value = _rows(trees, keep), *(x[keep] for x in (numbers, decimals, printed, values[:, -1]))
         faces = digits_of(numbers, decimals)
-        text = canonical(trees, faces)
-        good &= held_out_rows(text) == (self.split != "train")
-        look = rng.choice(6, size=n, p=self.looks[family])
+        text, n = canonical(trees, faces), len(keep)
+        good = held_out_rows(text) == (self.split != "train")
         forms = set_forms(rng, trees, np.full(n, 0.6 * (family == "prefix")), np.full(n, 0.6 * (family == "latex")))
         if settings.mode == "tape":
             good &= steps_at_a_token(trees, forms.closing) <= settings.steps
         keep = np.flatnonzero(good)
-        trees, forms = _rows(trees, keep), _rows(forms, keep)
+        trees, forms, printed = _rows(trees, keep), _rows(forms, keep), printed[keep]
+        wording = self.rounding_pieces.wording(rng, printed) if to_round else None
+        look = drawn(rng, self.looks[family], len(keep))
         spoken = None
         if family == "numerals":
             words = (rng.random(numbers.shape) < 0.7) & (numbers // 10**decimals < 10**6)
             british = rng.integers(2, size=n)
             spoken = Spoken(self.numeral_pieces, words[keep], numbers[keep], decimals[keep], british[keep])
         chat_share = 1.0 if unprintable else settings.chat_share
-        wording = wording and _rows(wording, keep)
-        ids, length, spots = self.pieces.text(rng, trees, forms, faces[keep], look[keep], chat_share, spoken, wording)
+        ids, length, spots = self.pieces.text(rng, trees, forms, faces[keep], look, chat_share, spoken, wording)
         operation, operand1, operand2 = _labels(trees, forms, ids.shape[1], spots, settings)
-        return Batch(ids, length, operation, operand1, operand2, values[keep, -1], np.full(len(keep), k), text[keep], printed[keep])
+        return Batch(ids, length, operation, operand1, operand2, value[keep], np.full(len(keep), k), text[keep], printed)
 
 
 def _rows(record, keep):
@@ -252,25 +269,36 @@ def _rows(record, keep):
     return type(record)(**{name: x[keep] for name, x in vars(record).items()})
 
 
-def _join(parts: list[Batch], order: np.ndarray) -> Batch:
-    """All examples of `parts` as one batch; example i goes to row order[i]."""
+def _joined(parts: list[Batch], order: np.ndarray) -> Batch:
+    """All examples of `parts` as one batch, in this order."""
+    return Batch(**gathered(parts, order, list(vars(parts[0]))))
+
+
+def gathered(parts: list[Batch], rows: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Fields of the examples `rows`, counted through all `parts`, in this order and cut to the longest of them."""
     fills = {"ids": 0, "operation": NO_STEP, "operand1": NO_REFERENCE, "operand2": NO_REFERENCE, "canonical": 0}
-    n, width, longest = len(order), max(int(p.length.max(initial=1)) for p in parts), max(p.canonical.shape[1] for p in parts)
+    ends = np.cumsum([len(p) for p in parts])
+    part_of = np.searchsorted(ends, rows, side="right")
+    found = [
+        (p, to, rows[to] - end + len(p))
+        for i, (p, end) in enumerate(zip(parts, ends, strict=True))
+        if len(to := (part_of == i).nonzero()[0])
+    ]
+    longest = max([1, *(int(p.length[source].max()) for p, _, source in found)])
+    widths = {"canonical": max([0, *(p.canonical.shape[1] for p, *_ in found)])}
     joined = {}
-    for k, x in vars(parts[0]).items():
-        shape = (n, longest if k == "canonical" else width, *x.shape[2:]) if k in fills else (n,)
-        joined[k] = np.full(shape, fills.get(k, 0), x.dtype)
-    begin = 0
-    for part in parts:
-        rows = order[begin : begin + len(part)]
-        begin += len(part)
-        for k, x in joined.items():
+    for k in names:
+        like = getattr(parts[0], k)
+        shape = (len(rows), widths.get(k, longest), *like.shape[2:]) if k in fills else (len(rows),)
+        joined[k] = np.full(shape, fills.get(k, 0), like.dtype)
+        for part, to, source in found:
+            x = getattr(part, k)
             if k in fills:
-                source = getattr(part, k)[:, : x.shape[1]]
-                x[rows, : source.shape[1]] = source
+                x = x[:, : shape[1]]
+                joined[k][to, : x.shape[1]] = x[source]
             else:
-                x[rows] = getattr(part, k)
-    return Batch(**joined)
+                joined[k][to] = x[source]
+    return joined
 
 
 def _labels(trees: Trees, forms: Forms, width: int, spots: Spots, settings: ExpressionSettings):

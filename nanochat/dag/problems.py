@@ -79,10 +79,10 @@ class ProblemPieces:
         self.numerals = NumeralPieces(tokenizer).section
         self.reader, self.stop = NumberTable(tokenizer), tokenizer.encode(".")[0]
 
-    def pool(self, rng, size: int, steps: tuple[int, int]) -> Pool:
-        """`size` new texts of `steps` (min, max) operations."""
+    def pool(self, rng, n: int, steps: tuple[int, int]) -> Pool:
+        """New texts of `steps` (min, max) operations, enough for n examples."""
         draw, wordings = random.Random(int(rng.integers(2**63))).random, []
-        while len(wordings) < size:
+        while len(wordings) < max(LEAST_POOL, n // USES):
             words = wording(draw, draw_problem(draw))
             if steps[0] <= len(words.steps) <= min(steps[1], MOST_STEPS) and len(words.kinds) <= MOST_HOLES:
                 wordings.append(words)
@@ -315,10 +315,8 @@ def problem_labels(pool: Pool, chosen: np.ndarray, spots, answer: np.ndarray, wi
     return (operation, left, right), fits
 
 
-def make_problems(pieces: ProblemPieces, rng, n: int, training: bool, steps: tuple[int, int], depth: int, mode: str) -> tuple:
-    """About n examples of `steps` (min, max) operations that may be used: the fields of `expressions.Batch` in their order, without the
-    last."""
-    pool = pieces.pool(rng, max(LEAST_POOL, n // USES), steps)
+def make_problems(pieces: ProblemPieces, rng, n: int, training: bool, pool: Pool, depth: int, mode: str) -> tuple:
+    """About n examples with texts of `pool` that may be used: the fields of `expressions.Batch` in their order, without the last."""
     chosen = rng.integers(len(pool.steps), size=n)
     numbers, value, good = draw(rng, pool, chosen)
     text = canonical_problem(pool, chosen, numbers)

@@ -47,15 +47,18 @@ class RoundingPieces:
         self.before = table([start + encode(head.rstrip(" ")) for head in heads])
         self.after = table([encode(b) + end for _, b, _ in asked + halves])
 
-    def draw(self, rng, n: int) -> tuple[Wording, np.ndarray]:
-        """Wordings of n questions and their decimals (n,)."""
+    def decimals_of(self, rng, n: int) -> np.ndarray:
+        """To how many decimals n questions ask to round, (n,)."""
         classes = (*(d for d in DECIMALS if d != PRINTED_DECIMALS), PRINTED_DECIMALS)
         shares = [(1 - AS_IT_IS) / (len(classes) - 1)] * (len(classes) - 1) + [AS_IT_IS]
-        wanted = rng.choice(classes, size=n, p=shares)
+        return rng.choice(classes, size=n, p=shares)
+
+    def wording(self, rng, decimals: np.ndarray) -> Wording:
+        """Questions that ask for `decimals` (n,)."""
         order = np.argsort(self.decimals, kind="stable")
-        first, last = (np.searchsorted(self.decimals[order], wanted, side) for side in ("left", "right"))
-        chosen = order[(first + rng.random(n) * (last - first)).astype(np.int64)]
-        return Wording(self.before[chosen], self.gap[chosen], self.after[chosen]), wanted
+        first, last = (np.searchsorted(self.decimals[order], decimals, side) for side in ("left", "right"))
+        chosen = order[(first + rng.random(len(decimals)) * (last - first)).astype(np.int64)]
+        return Wording(self.before[chosen], self.gap[chosen], self.after[chosen])
 
 
 def unfriendly_divisors(rng, trees: Trees, numbers: np.ndarray, decimals: np.ndarray) -> np.ndarray:

@@ -6,15 +6,19 @@ import numpy as np
 import torch
 
 from nanochat.common import derive_seed
-from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
+from nanochat.dag.expressions import Batch, ExpressionSettings, ExpressionStream, gathered
 from nanochat.dag.labels import plan_tensors
 from nanochat.dag.numbers import NumberTable
 from nanochat.dag.predictor import PlanLabels
+from nanochat.dag.problems import Pool
 from nanochat.data.ahead import Ahead
 from nanochat.data.conversations import Rendered, render
 
 ROUNDED = 0.03  # share of the batches that ask for a rounded number: the digits in "to 2 decimals" are no operand
-AT_ONCE, MOST_BATCHES = 8192, 64  # expressions made together, for the cost is mostly per call, and the batches they make
+AT_ONCE, MOST_BATCHES = 32_768, 256  # expressions made together, for much of the cost is per call, and the batches they make
+ALIKE, TOGETHER = 64, 16  # batches that share their rows out by length; those whose rows are copied together
+FIELDS = ("ids", "operation", "operand1", "operand2", "length")
+SHARED = 8  # neighbouring blocks whose word problems have the same texts, with other numbers: composing takes longer than the rest
 
 
 class PlanBlocks:
@@ -28,6 +32,7 @@ class PlanBlocks:
         self.of_problems = max(1, round(self.size * share)) if len(problems) and share > 0 else 0
         asks = self.size - self.of_problems > 1 and self.stream.families[0] == "infix"
         self.of_rounded = max(1, round(self.size * ROUNDED)) if asks else 0
+        self.texts: tuple[int, Pool | None] = (-1, None)  # of the last group of blocks
 
     def make(self, number: int) -> list[tuple[np.ndarray, ...]]:
         """For each batch ids, operation, operand1, operand2 and length, as `expressions.Batch` has them. Rows of like length go
@@ -35,17 +40,39 @@ class PlanBlocks:
         rng = self.stream.rng = np.random.default_rng(derive_seed(*self.seed, number))
         made = []
         if expressions := self.size - self.of_problems - self.of_rounded:
-            blocks = [self.stream.batch(self.batch * expressions)]
-            blocks += [self.stream.rounded(self.batch * self.of_rounded)] if self.of_rounded else []
-            parts = [block.select(rows) for block in blocks for rows in self._alike(block.length)]
-            made += [(x.ids, x.operation, x.operand1, x.operand2, x.length) for x in parts]
+            n = self.batch * expressions
+            made += self._of_expressions(self.stream.parts(n, texts=self._texts(number // SHARED, n)))
+            made += self._of_expressions([self.stream.rounded(self.batch * self.of_rounded)]) if self.of_rounded else []
         if self.of_problems:
             chosen = [self.problems[i] for i in rng.integers(len(self.problems), size=self.batch * self.of_problems)]
             made += [self._of_problems([chosen[i] for i in rows]) for rows in self._alike([len(item) for item in chosen])]
         return [made[i] for i in rng.permutation(self.size)]
 
+    def _texts(self, group: int, n: int) -> Pool | None:
+        """Texts for the word problems of a group of blocks with n expressions each: a function of the group's number alone."""
+        if self.texts[0] != group:
+            rng = np.random.default_rng(derive_seed(*self.seed, "texts", group))
+            self.texts = group, self.stream.texts(rng, n)
+        return self.texts[1]
+
+    def _of_expressions(self, parts: list[Batch]) -> list[tuple[np.ndarray, ...]]:
+        """Batches of all examples of `parts`. Some batches are put together at a time, and each is a view of them."""
+        lengths = np.concatenate([part.length for part in parts])
+        order = self.stream.rng.permutation(len(lengths))
+        rows, made = order[self._alike(lengths[order])], []
+        for begin in range(0, len(rows), TOGETHER):
+            fields = list(gathered(parts, rows[begin : begin + TOGETHER].ravel(), FIELDS).values())
+            for at in range(0, len(fields[0]), self.batch):
+                here = slice(at, at + self.batch)
+                longest = int(fields[-1][here].max())
+                made.append((*(x[here, :longest] for x in fields[:-1]), fields[-1][here]))
+        return made
+
     def _alike(self, lengths) -> np.ndarray:
-        return np.argsort(lengths, kind="stable").reshape(-1, self.batch)
+        """The rows of each batch: of every ALIKE batches, those of like length."""
+        lengths, at_once = np.asarray(lengths), ALIKE * self.batch
+        begins = range(0, len(lengths), at_once)
+        return np.concatenate([b + np.argsort(lengths[b : b + at_once], kind="stable") for b in begins]).reshape(-1, self.batch)
 
     def _of_problems(self, items: list[Rendered]) -> tuple[np.ndarray, ...]:
         lengths = np.array([len(item) for item in items])

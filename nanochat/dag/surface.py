@@ -225,14 +225,15 @@ class Columns:
 
     def finish(self, spots):
         """Closes the gaps: ids (n, T), lengths (n,) and for each noted column the position (n,) of the last token before it."""
-        wide = np.concatenate(self.parts, axis=1)
+        wide = np.concatenate(self.parts, axis=1).ravel()  # numpy is several times faster in one dimension
         present = wide >= 0
-        count = np.zeros((self.n, self.width + 1), dtype=np.int16)
-        np.cumsum(present, axis=1, dtype=np.int16, out=count[:, 1:])
-        length = count[:, -1].astype(np.int64)
+        count = np.cumsum(present, dtype=np.int32).reshape(self.n, self.width)  # from the first row on
+        end = count[:, -1].astype(np.int64)
+        begin = np.concatenate([[0], end[:-1]])[: self.n]
+        length = end - begin
         ids = np.zeros((self.n, int(length.max(initial=1))), dtype=np.int32)
-        ids[np.arange(ids.shape[1]) < length[:, None]] = wide[present]  # both in reading order
-        return ids, length, [[count[:, c].astype(np.int64) - 1 for c in group] for group in spots]
+        ids[np.arange(ids.shape[1]) < length[:, None]] = wide.take(np.flatnonzero(present))  # both in reading order
+        return ids, length, [[count[:, c - 1] - begin - 1 for c in group] for group in spots]
 
 
 def _single(ids: list[int]) -> int:

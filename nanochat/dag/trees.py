@@ -12,6 +12,21 @@ TOO_LARGE = (16.2, 22.0)  # log10 of products beyond 2^53
 FRIENDLY_DIVISORS = np.array([2, 4, 5, 8, 10, 20, 25, 50, 100])
 
 
+def lots(*shares: float) -> np.ndarray:
+    """A table of 20 in which index i stands as often as its share says; shares are multiples of 0.05."""
+    table = np.repeat(np.arange(len(shares)), [round(20 * share) for share in shares])
+    assert len(table) == 20
+    return table
+
+
+def drawn(rng: np.random.Generator, table: np.ndarray, shape) -> np.ndarray:
+    """Random entries of a table; several times as fast as `rng.choice` with probabilities."""
+    return table.take(rng.integers(len(table), size=shape, dtype=np.uint8))
+
+
+KINDS, FREEDOM = lots(0.3, 0.3, 0.25, 0.15), np.array([0.0, 0.3, 1.0])[lots(0.35, 0.4, 0.25)]
+
+
 @dataclass
 class Spots:
     """Token positions in the text: number (n, K+1) last digit; operator (n, K) last token of the operator; close (n, K+1, C) the
@@ -43,9 +58,9 @@ class Trees:
 
 def draw_trees(rng: np.random.Generator, n: int, k: int) -> Trees:
     """n random trees of k operations: some follow precedence without brackets, some are arbitrary, most lie between."""
-    operation = rng.choice(4, size=(n, k), p=[0.3, 0.3, 0.25, 0.15])
+    operation = drawn(rng, KINDS, (n, k))
     natural = np.arange(k) + np.where(operation <= SUBTRACT, k, 0)
-    freedom = rng.choice([0.0, 0.3, 1.0], size=(n, 1), p=[0.35, 0.4, 0.25])
+    freedom = drawn(rng, FREEDOM, (n, 1))
     keys = np.where(rng.random((n, k)) < freedom, rng.random((n, k)) * 2 * k, natural)
     return _merge(operation, np.argsort(keys, axis=1, kind="stable"))
 

@@ -25,10 +25,15 @@ def held_out(canonical: str) -> bool:
 
 def held_out_rows(text: np.ndarray) -> np.ndarray:
     """The same decision for many expressions at once: `text` (n, L) uint8, 0 where a row has no character; returns (n,) bool."""
-    present = text > 0
-    behind = np.cumsum(present[:, ::-1], axis=1, dtype=np.int16)[:, ::-1] - 1  # characters after each one: the power of the prime it has
-    terms = np.take(_powers(text.shape[1]), behind) * (text.astype(np.uint64) + np.uint64(1))
-    return _finish(np.where(present, terms, np.uint64(0)).sum(axis=1, dtype=np.uint64))
+    length = np.count_nonzero(text, axis=1)
+    filled, flat = length > 0, text.ravel()
+    characters = flat.take(np.flatnonzero(flat))
+    end = length[filled].cumsum()
+    behind = np.repeat(end - 1, length[filled]) - np.arange(len(characters))  # characters after each one: the power of the prime it has
+    terms = _powers(text.shape[1]).take(behind) * (characters.astype(np.uint64) + np.uint64(1))
+    state = np.zeros(len(text), dtype=np.uint64)
+    state[filled] = np.add.reduceat(terms, end - length[filled]) if len(end) else 0
+    return _finish(state)
 
 
 @functools.lru_cache

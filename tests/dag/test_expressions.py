@@ -6,9 +6,11 @@ import pytest
 
 from nanochat.common import UserError
 from nanochat.dag.arithmetic import tensors_of as tensors
-from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
+from nanochat.dag.executor import NO_REFERENCE, NO_STEP
+from nanochat.dag.expressions import Batch, ExpressionSettings, ExpressionStream, gathered
 from nanochat.dag.numbers import format_value
 from nanochat.dag.surface import STYLES
+from nanochat.dag.trees import drawn, lots
 from nanochat.data.split import held_out
 from tests.dag.reference import calculate, expression_in, full_brackets, in_digits
 
@@ -113,6 +115,28 @@ def test_any_number_of_examples_can_be_asked_for(tokenizer, style, split):
     for n in (1, 2, 3, 50):
         for operations in (1, 3 if style == "problems" else 8):
             assert len(stream.batch(n, operations=operations)) == n
+
+
+def test_parts_gathered_are_the_examples_asked_for_in_that_order(tokenizer):
+    parts = ExpressionStream(tokenizer, ExpressionSettings(styles=("symbols", "prefix", "let")), seed=3).parts(120)
+    rows = np.arange(119, -1, -7)
+    made = Batch(**gathered(parts, rows, list(vars(parts[0]))))
+    each = [part.select([row]) for part in parts for row in range(len(part))]
+    assert made.ids.shape[1] == made.length.max() and len(made) == len(rows) < 120
+    for at, row in enumerate(rows):
+        one, n = each[row], made.length[at]
+        assert made.expression(at) == one.expression(0) and made.value[at] == one.value[0] and not made.ids[at, n:].any()
+        for name, fill in (("ids", 0), ("operation", NO_STEP), ("operand1", NO_REFERENCE), ("operand2", NO_REFERENCE)):
+            found, expected = getattr(made, name)[at], getattr(one, name)[0]
+            assert np.array_equal(found[:n], expected) and (name == "operation" or (found[n:] == fill).all())
+
+
+def test_lots_are_as_frequent_as_their_shares(tokenizer):
+    table = lots(0.3, 0.45, 0, 0.25)
+    counts = np.bincount(drawn(np.random.default_rng(0), table, (200, 100)).ravel(), minlength=4)
+    assert counts[2] == 0 and counts / 20_000 == pytest.approx([0.3, 0.45, 0, 0.25], abs=0.015)
+    with pytest.raises(AssertionError):
+        lots(0.33, 0.33, 0.33)
 
 
 def test_unknown_styles_are_refused(tokenizer):

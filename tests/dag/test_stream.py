@@ -1,5 +1,7 @@
 import itertools
+import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,13 +10,15 @@ from nanochat.dag.expressions import ExpressionSettings
 from nanochat.dag.labels import GATE_CLOSED, NOT_COMPUTED, PlannedText, plan_tensors
 from nanochat.dag.numbers import NumberTable, format_value
 from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
-from nanochat.dag.stream import MOST_BATCHES, PlanBatches, planned_questions
+from nanochat.dag.stream import MOST_BATCHES, SHARED, PlanBatches, PlanBlocks, planned_questions
 from nanochat.dag.surface import STYLES
 from nanochat.data import corpus
 from nanochat.data.conversations import render_prompt
 from nanochat.data.split import held_out
 from nanochat.infer import calculator
 from tests.dag.reference import calculate, expression_in, full_brackets
+
+NUMERAL = r"(?i)\b(one|two|three|four|five|six|seven|eight|nine|ten|\w+teen|eleven|twelve|hundred|thousand|\w+ty)\b"
 
 
 def make(tokenizer, **options):
@@ -41,7 +45,7 @@ def test_resume_gives_the_same_batches_at_any_point(tokenizer, problems):
 
 def test_large_batches_come_in_smaller_blocks(tokenizer):
     batches = PlanBatches(tokenizer, ExpressionSettings(), batch=700, seed=1)
-    assert len(batches.blocks.make(3)) == 11 and next(batches)[0].shape[0] == 700 and batches.examples == 700
+    assert len(batches.blocks.make(3)) == 46 and next(batches)[0].shape[0] == 700 and batches.examples == 700
 
 
 def same(a, b) -> bool:
@@ -61,12 +65,45 @@ def test_batches_made_ahead_by_other_processes_are_the_same_and_resume_the_same(
     assert all(same(next(here), next(resumed)) for _ in range(MOST_BATCHES))
 
 
+def test_blocks_are_functions_of_their_number_whoever_makes_them_and_in_any_order(tokenizer):
+    settings, known = ExpressionSettings(styles=("symbols", "let", "problems")), {}
+    for order in ((0, 1, SHARED, SHARED + 1), (SHARED, 1, SHARED + 1, 0), (1,)):
+        blocks = PlanBlocks(tokenizer, settings, 4, (1, "expressions"), [], 0.0)
+        for number in order:
+            made = blocks.make(number)
+            for batch, before in zip(made, known.setdefault(number, made), strict=True):
+                assert all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(batch, before, strict=True))
+    assert len({made[0][0].tobytes() for made in known.values()}) == 4
+
+
+def test_neighbouring_blocks_share_the_texts_of_word_problems_but_not_their_numbers(tokenizer):
+    blocks = PlanBlocks(tokenizer, ExpressionSettings(styles=("problems",)), 4, (1, "expressions"), [], 0.0)
+    texts = [
+        {tokenizer.decode(row[:n]) for ids, *_, length in blocks.make(i) for row, n in zip(ids, length, strict=True)}
+        for i in (0, 1, SHARED)
+    ]
+    worded = [{re.sub(r"[\d.]+", "#", text) for text in here if not re.search(NUMERAL, text)} for here in texts]
+    assert len(worded[0] & worded[1]) > 100 > 10 * len(worded[0] & worded[2])
+    assert len(texts[0] & texts[1]) < 40
+
+
+def test_rows_of_like_length_go_together_and_none_is_lost(tokenizer):
+    settings = ExpressionSettings(styles=("symbols", "let"), operations=(1, 6))
+    blocks = PlanBlocks(tokenizer, settings, 16, (1, "expressions"), [], 0.0)
+    batches = blocks.make(0)
+    assert len(batches) == MOST_BATCHES and all(batch[0].shape == (16, batch[-1].max()) for batch in batches)
+    padding = 1 - sum(batch[-1].sum() for batch in batches) / sum(batch[0].size for batch in batches)
+    assert padding < 0.03
+    questions = {tuple(row[:n].tolist()) for ids, *_, length in batches for row, n in zip(ids, length, strict=True)}
+    assert len(questions) > 0.99 * 16 * MOST_BATCHES
+
+
 def test_processes_draw_different_expressions(tokenizer):
     a, b = (next(make(tokenizer, rank=r, world=2))[0] for r in range(2))
     assert a.shape != b.shape or not torch.equal(a, b)
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.01, 1), (0.25, 16), (0.99, 63)])
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.001, 1), (0.25, 64), (0.99, 253)])
 def test_a_share_of_the_batches_are_word_problems(tokenizer, share, expected):
     problems = word_problems(tokenizer)
     known = {tuple(item.ids) for item in problems}
