@@ -33,6 +33,7 @@ USES = 6  # how often each of them is used on average: to the tower, texts that 
 MOST_STEPS = 3
 MOST_HOLES = 7
 IN_WORDS = 0.12  # share of the examples whose numbers are English numerals
+WORD = re.compile(r" ?[^ ]+| ")
 TRIES = 8  # draws of numbers before an example is given up
 MARKS = {"": 1, "~": 2, "$": 3, "%": 4, "@": 5}  # 0: no hole; FIXED: a word that is a number
 FIXED = 6
@@ -77,6 +78,7 @@ class ProblemPieces:
         self.space = table([tokenizer.encode(" ")])
         self.digit = np.array([tokenizer.encode(c)[0] for c in "0123456789."], dtype=np.int32)
         self.numerals = NumeralPieces(tokenizer).section
+        self.words: dict[str, list[int]] = {}  # of words met so far
         self.reader, self.stop = NumberTable(tokenizer), tokenizer.encode(".")[0]
 
     def pool(self, rng, n: int, steps: tuple[int, int]) -> Pool:
@@ -149,12 +151,12 @@ class ProblemPieces:
 
     def _row(self, w: Wording):
         """The parts of a Pool for one text."""
-        parts, encode = HOLE.split(w.text), self.tokenizer.encode  # text, letter, mark, text, ...
+        parts = HOLE.split(w.text)  # text, letter, mark, text, ...
         texts, marks = parts[::3], parts[2::3]
         spaced = [before.endswith(" ") for before in texts[:-1]]
         inside = [s and not re.search(r"(^|[.?!]) $", before) for s, before in zip(spaced, texts[:-1], strict=True)]
         words = [self._word(m, s, i) for m, s, i in zip(marks, spaced, inside, strict=True)]
-        ids = [encode(t[:-1] if s else t) for t, s in zip(texts, [*spaced, False], strict=True)]
+        ids = [self._encode(t[:-1] if s else t) for t, s in zip(texts, [*spaced, False], strict=True)]
         fixed = [round(100 * SOME_WORDS[m[1:]]) if m.startswith("=") else 0 for m in marks]
         order = {letter: i for i, letter in enumerate(w.kinds)}
 
@@ -170,6 +172,15 @@ class ProblemPieces:
         canonical = [-1 - order[c] if c in order else ord(c) for c in w.canonical]
         codes = [MARKS.get(m, FIXED) for m in marks]
         return ids, words, codes, spaced, inside, fixed, operation, left, right, canonical, w.in_hundredths, w.settled_by
+
+    def _encode(self, text: str) -> list[int]:
+        """The encoding of a text word by word: no token reaches over the beginning of one, and most words are known."""
+        ids, known = [], self.words
+        for word in WORD.findall(text):
+            if word not in known:
+                known[word] = self.tokenizer.encode(word)
+            ids += known[word]
+        return ids
 
     def _word(self, mark: str, spaced: bool, inside: bool) -> list[int]:
         if not mark.startswith("="):

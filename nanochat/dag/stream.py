@@ -30,8 +30,9 @@ class PlanBlocks:
         self.table, self.bos, self.steps, self.mode = NumberTable(tokenizer), tokenizer.bos_id, settings.steps, settings.mode
         self.size = min(MOST_BATCHES, max(8, AT_ONCE // batch))
         self.of_problems = max(1, round(self.size * share)) if len(problems) and share > 0 else 0
-        asks = self.size - self.of_problems > 1 and self.stream.families[0] == "infix"
-        self.of_rounded = max(1, round(self.size * ROUNDED)) if asks else 0
+        others = self.size - self.of_problems
+        asks = others > 1 and self.stream.families[0] == "infix"
+        self.of_rounded = min(max(1, round(self.size * ROUNDED)), others - 1) if asks else 0
         self.texts: tuple[int, Pool | None] = (-1, None)  # of the last group of blocks
 
     def make(self, number: int) -> list[tuple[np.ndarray, ...]]:

@@ -174,13 +174,11 @@ def _make_even(random: Random, wording: Wording, values: dict[str, int]) -> None
                 values[letter] = 2000 * (1 + values[letter] // 2000)
 
 
-def _others(random: Random, count: int) -> list[Person]:
-    named = sample(random, [(name, he) for he, names in OTHERS.items() for name in names], count)
-    return [replace(PEOPLE[0], name=name, he=he) for name, he in named]
+STRANGERS = [replace(PEOPLE[0], name=name, he=he) for he, names in OTHERS.items() for name in names]
 
 
 def _slots(random: Random) -> dict[str, str]:
-    people = sample(random, PEOPLE, 4) if random() < 0.5 else _others(random, 4)
+    people: list[Person] = sample(random, PEOPLE if random() < 0.5 else STRANGERS, 4)
     single, colors, things = sample(random, SINGLE, 2), sample(random, COLORS, 2), sample(random, THINGS, 2)
     box = choose(random, ("box", "basket", "bag", "bucket"))
     return {
