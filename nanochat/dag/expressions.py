@@ -11,7 +11,7 @@ operations per token at any nesting depth. In the `isolated` form the answer tok
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,7 @@ from nanochat.data.split import HELD_OUT_SHARE, held_out_rows
 ANY_LOOK, SYMBOLS_ONLY = lots(0.15, 0.35, 0.3, 0, 0, 0.2), lots(0.3, 0.7, 0, 0, 0, 0)
 ENGLISH_ONLY, LATEX_ONLY, NUMERALS = lots(0, 0, 1, 0, 0, 0), lots(0.2, 0, 0, 0.8, 0, 0), lots(0, 0.2, 0.6, 0, 0, 0.2)
 
+LOST = {"let": 0, "problems": 0.05, "prefix": 0.04}  # share of the drawn examples that is not used, for each operation; others: 0.025
 MOST_OPERATIONS, MOST_DIGITS = 20, 9  # beyond them hardly an expression stays within float64
 
 
@@ -163,36 +164,34 @@ class ExpressionStream:
         if not told and self.families == ["problems"]:
             raise ValueError(f"word problems have at most {MOST_STEPS} operations, not {low}")
         shares = self.shares * [told or family != "problems" for family in self.families]
-        counts = self.rng.multinomial(n, np.repeat(shares / shares.sum(), high - low + 1) / (high - low + 1))
-        parts, problems = [], 0
-        for kind in np.flatnonzero(counts):
-            family, k = self.families[kind // (high - low + 1)], low + kind % (high - low + 1)
-            if family == "problems":
-                problems += int(counts[kind])
-            else:
-                parts += self._exactly(int(counts[kind]), (k, k), family)
+        counts = self.rng.multinomial(n, np.repeat(shares / shares.sum(), high - low + 1) / (high - low + 1)).reshape(len(shares), -1)
+        wanted = dict(zip(self.families, counts.tolist(), strict=True))
+        problems, chains, parts = sum(wanted.pop("problems", ())), wanted.pop("let", ()), []
+        for k in range(low, high + 1):
+            here = {family: of[k - low] for family, of in wanted.items()}
+            parts += self._exactly(here, lambda draws, k=k: self._expressions(draws, k), k)
+        for k, count in enumerate(chains, low):
+            parts += self._exactly({"let": count}, lambda draws, k=k: {"let": self._chains(draws["let"], k)}, k)
         if problems:
             texts = texts or self.problem_pieces.pool(self.rng, problems, (low, high))
-            parts += self._exactly(problems, (low, high), "problems", texts)
+            parts += self._exactly({"problems": problems}, lambda draws: {"problems": self._problems(draws["problems"], texts)}, 1)
         return parts
 
-    def _exactly(self, n: int, operations: tuple[int, int], family: str, texts: Pool | None = None) -> list[Batch]:
-        """n examples of so many operations (min, max), in as many parts as it takes until enough could be used."""
-        lost = {"let": 0, "prefix": 0.04}.get(family, 0.025) * operations[0]  # measured
-        parts, usable = [], max(0.3, 0.92 - lost) * (1.0 if self.split == "train" else 1 / (HELD_OUT_SHARE - 1))
-        while n > 0:
-            parts.append(self._attempt(int(1.03 * n / usable) + 16, operations, family, texts).first(n))
-            n -= len(parts[-1])
+    def _exactly(self, wanted: dict[str, int], attempt: Callable[[dict[str, int]], dict[str, Batch]], k: int) -> list[Batch]:
+        """So many examples of each family of k operations: `attempt` draws some and gives those that may be used, until there are enough."""
+        parts, of_split = [], 1.0 if self.split == "train" else 1 / (HELD_OUT_SHARE - 1)
+        while wanted := {family: n for family, n in wanted.items() if n > 0}:
+            usable = {family: max(0.3, 0.92 - LOST.get(family, 0.025) * k) * of_split for family in wanted}
+            made = attempt({family: int(1.03 * n / usable[family]) + 16 for family, n in wanted.items()})
+            made = {family: batch.first(wanted[family]) for family, batch in made.items()}
+            parts += made.values()
+            wanted = {family: n - len(made[family]) for family, n in wanted.items()}
         return parts
 
-    def _attempt(self, n: int, operations: tuple[int, int], family: str, texts: Pool | None) -> Batch:
-        """Draws n examples and keeps those that may be used."""
-        if family == "problems":
-            training, settings = self.split == "train", self.settings
-            made = make_problems(self.problem_pieces, self.rng, n, training, texts, settings.steps, settings.mode)
-            return Batch(*made, np.full(len(made[0]), PRINTED_DECIMALS))
-        k = operations[0]
-        return self._chains(n, k) if family == "let" else self._expressions(n, k, family)
+    def _problems(self, n: int, texts: Pool) -> Batch:
+        settings = self.settings
+        made = make_problems(self.problem_pieces, self.rng, n, self.split == "train", texts, settings.steps, settings.mode)
+        return Batch(*made, np.full(len(made[0]), PRINTED_DECIMALS))
 
     def _chains(self, n: int, k: int) -> Batch:
         rng, settings = self.rng, self.settings
@@ -209,26 +208,27 @@ class ExpressionStream:
 
     def unprintable(self, kind: str, n: int) -> Batch:
         """n questions of one kind of trees.UNPRINTABLE: their value is NaN."""
-        parts, high = [], self.settings.operations[1]
+        parts, high, family = [], self.settings.operations[1], self.families[0]
         while n > 0:
             k = int(self.rng.integers(1, min(high, 3) + 1))
-            parts.append(self._expressions(4 * n + 16, k, self.families[0], kind).first(n))
+            parts.append(self._expressions({family: 4 * n + 16}, k, kind)[family].first(n))
             n -= len(parts[-1])
         return _joined(parts, self.rng.permutation(sum(map(len, parts))))
 
     def rounded(self, n: int, decimals: int | None = None) -> Batch:
         """n questions, most of them for a rounded number: the value has more decimals than are asked for, or than are printed at all.
         `decimals`: only those that are printed with so many."""
-        parts, high = [], self.settings.operations[1]
+        parts, high, family = [], self.settings.operations[1], self.families[0]
         while n > 0:
             k = int(self.rng.integers(1, min(high, 3) + 1))
-            part = self._expressions(8 * n + 64, k, self.families[0], to_round=True)
+            part = self._expressions({family: 8 * n + 64}, k, to_round=True)[family]
             parts.append((part if decimals is None else part.select(part.decimals == decimals)).first(n))
             n -= len(parts[-1])
         return _joined(parts, self.rng.permutation(sum(map(len, parts))))
 
-    def _expressions(self, n: int, k: int, family: str, unprintable: str = "", to_round: bool = False) -> Batch:
-        rng, settings = self.rng, self.settings
+    def _expressions(self, draws: dict[str, int], k: int, unprintable: str = "", to_round: bool = False) -> dict[str, Batch]:
+        """Draws so many expressions for each family together, and writes those that may be used in the family's way."""
+        rng, settings, n = self.rng, self.settings, sum(draws.values())
         trees = draw_trees(rng, n, k)
         numbers, decimals = draw_numbers(rng, trees, settings.max_digits, settings.decimal_share)
         printed = np.full(n, PRINTED_DECIMALS)
@@ -242,31 +242,48 @@ class ExpressionStream:
         else:
             values, good = evaluate(trees, numbers / 10.0**decimals)
         keep = np.flatnonzero(good)
-        trees, numbers, decimals, printed, value = _rows(trees, keep), *(x[keep] for x in (numbers, decimals, printed, values[:, -1]))
-        faces = digits_of(numbers, decimals)
-        text, n = canonical(trees, faces), len(keep)
+        made = Calculations(trees, numbers, decimals, values[:, -1], printed).rows(keep)
+        faces = digits_of(made.numbers, made.decimals)
+        text = canonical(made.trees, faces)
         good = held_out_rows(text) == (self.split != "train")
-        forms = set_forms(rng, trees, np.full(n, 0.6 * (family == "prefix")), np.full(n, 0.6 * (family == "latex")))
+        shares = ([0.6 * (family == style) for family in draws] for style in ("prefix", "latex"))
+        forms = set_forms(rng, made.trees, *(np.repeat(share, list(draws.values()))[keep] for share in shares))
         if settings.mode == "tape":
-            good &= steps_at_a_token(trees, forms.closing) <= settings.steps
-        keep = np.flatnonzero(good)
-        trees, forms, printed = _rows(trees, keep), _rows(forms, keep), printed[keep]
-        wording = self.rounding_pieces.wording(rng, printed) if to_round else None
-        look = drawn(rng, self.looks[family], len(keep))
-        spoken = None
+            good &= steps_at_a_token(made.trees, forms.closing) <= settings.steps
+        written, ends = {}, np.searchsorted(keep, np.cumsum(list(draws.values())))
+        for family, begin, end in zip(draws, [0, *ends], ends, strict=False):
+            rows = begin + np.flatnonzero(good[begin:end])
+            chat_share = 1.0 if unprintable else settings.chat_share
+            written[family] = self._written(family, made.rows(rows), forms.rows(rows), faces[rows], text[rows], chat_share, to_round)
+        return written
+
+    def _written(self, family: str, made: "Calculations", forms: Forms, faces, text, chat_share: float, to_round: bool) -> Batch:
+        """The examples in the family's way of writing, with their labels."""
+        rng, (n, k), spoken = self.rng, made.trees.operation.shape, None
+        wording = self.rounding_pieces.wording(rng, made.printed) if to_round else None
+        look = drawn(rng, self.looks[family], n)
         if family == "numerals":
-            words = (rng.random(numbers.shape) < 0.7) & (numbers // 10**decimals < 10**6)
-            british = rng.integers(2, size=n)
-            spoken = Spoken(self.numeral_pieces, words[keep], numbers[keep], decimals[keep], british[keep])
-        chat_share = 1.0 if unprintable else settings.chat_share
-        ids, length, spots = self.pieces.text(rng, trees, forms, faces[keep], look, chat_share, spoken, wording)
-        operation, operand1, operand2 = _labels(trees, forms, ids.shape[1], spots, settings)
-        return Batch(ids, length, operation, operand1, operand2, value[keep], np.full(len(keep), k), text[keep], printed)
+            words = (rng.random(made.numbers.shape) < 0.7) & (made.numbers // 10**made.decimals < 10**6)
+            spoken = Spoken(self.numeral_pieces, words, made.numbers, made.decimals, rng.integers(2, size=n))
+        ids, length, spots = self.pieces.text(rng, made.trees, forms, faces, look, chat_share, spoken, wording)
+        labels = _labels(made.trees, forms, ids.shape[1], spots, self.settings)
+        return Batch(ids, length, *labels, made.value, np.full(n, k), text, made.printed)
 
 
-def _rows(record, keep):
-    """A dataclass of arrays, cut to the rows `keep`."""
-    return type(record)(**{name: x[keep] for name, x in vars(record).items()})
+@dataclass
+class Calculations:
+    """n expressions before they are written: trees, integer / 10^decimals as their numbers (n, K+1), value and decimals printed (n,)."""
+
+    trees: Trees
+    numbers: np.ndarray
+    decimals: np.ndarray
+    value: np.ndarray
+    printed: np.ndarray
+
+    def rows(self, keep: np.ndarray) -> "Calculations":
+        """The expressions `keep`."""
+        numbers = (x[keep] for x in (self.numbers, self.decimals, self.value, self.printed))
+        return Calculations(Trees(**{name: x[keep] for name, x in vars(self.trees).items()}), *numbers)
 
 
 def _joined(parts: list[Batch], order: np.ndarray) -> Batch:

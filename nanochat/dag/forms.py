@@ -31,6 +31,16 @@ class Forms:
     written: np.ndarray
     closing: np.ndarray
 
+    def rows(self, keep: np.ndarray) -> "Forms":
+        """The trees `keep`, with as many columns as they need."""
+        opens, closes = (_narrow(x[keep]) for x in (self.opens, self.closes))
+        return Forms(opens, closes, self.written[keep], self.closing[keep])
+
+
+def _narrow(signs: np.ndarray) -> np.ndarray:
+    """Without the last columns if nothing stands there."""
+    return signs[:, :, : int(np.flatnonzero(signs.any(axis=(0, 1))).max(initial=-1)) + 1]
+
 
 def set_forms(rng, trees: Trees, phrase_share: np.ndarray, fraction_share: np.ndarray) -> Forms:
     """Chooses forms: `phrase_share` (n,) of the operations as phrases, `fraction_share` (n,) of the divisions as \\frac{}{}."""
