@@ -178,7 +178,7 @@ class ExpressionStream:
         return parts
 
     def _exactly(self, wanted: dict[str, int], attempt: Callable[[dict[str, int]], dict[str, Batch]], k: int) -> list[Batch]:
-        """So many examples of each family of k operations: `attempt` draws some and gives those that may be used, until there are enough."""
+        """So many examples of each family, of k operations: `attempt` draws some and gives those that may be used."""
         parts, of_split = [], 1.0 if self.split == "train" else 1 / (HELD_OUT_SHARE - 1)
         while wanted := {family: n for family, n in wanted.items() if n > 0}:
             usable = {family: max(0.3, 0.92 - LOST.get(family, 0.025) * k) * of_split for family in wanted}

@@ -45,17 +45,17 @@ def _narrow(signs: np.ndarray) -> np.ndarray:
 def set_forms(rng, trees: Trees, phrase_share: np.ndarray, fraction_share: np.ndarray) -> Forms:
     """Chooses forms: `phrase_share` (n,) of the operations as phrases, `fraction_share` (n,) of the divisions as \\frac{}{}."""
     n, k = trees.operation.shape
-    operation, rows = node_operation(trees), np.arange(n)
+    operation, first = node_operation(trees), np.arange(n) * k
     written = np.where(rng.random((n, k)) < phrase_share[:, None], PHRASE + operation, NOTHING)
     written = np.where((operation == 3) & (rng.random((n, k)) < fraction_share[:, None]), FRACTION, written)
     brackets = np.zeros((n, 2 * k + 1), dtype=np.int64)  # pairs around each node, leaves too
     last_of_level = np.zeros((n, k), dtype=bool)  # nothing follows the node before what encloses it closes
     for j in range(k - 1, -1, -1):  # parents before children
         above, right = trees.parent[:, k + 1 + j], trees.is_right[:, k + 1 + j]
-        p = np.maximum(above - k - 1, 0)
-        outer, here = written[rows, p], written[:, j]
-        inner, own = PRECEDENCE[operation[rows, p]], PRECEDENCE[operation[:, j]]
-        end = (above < 0) | (outer == FRACTION) | (right & last_of_level[rows, p])
+        p = first + np.maximum(above - k - 1, 0)
+        outer, here = written.ravel().take(p), written[:, j]
+        inner, own = PRECEDENCE.take(operation.ravel().take(p)), PRECEDENCE.take(operation[:, j])
+        end = (above < 0) | (outer == FRACTION) | (right & last_of_level.ravel().take(p))
         in_infix = np.where(here >= PHRASE, ~end, np.where(right, own <= inner, own < inner))
         in_phrase = ~((here >= PHRASE) & right & end)
         needed = np.where(outer >= PHRASE, in_phrase, in_infix) & (here != FRACTION) & (outer != FRACTION) & (above >= 0)

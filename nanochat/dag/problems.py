@@ -28,7 +28,7 @@ from nanochat.data.corpus_problems import OPERATIONS as SIGNS
 from nanochat.data.problem_grammar import SOME_WORDS
 from nanochat.data.split import held_out_rows
 
-LEAST_POOL = 64  # texts
+LEAST_POOL, MOST_POOL = 64, 4096  # texts; so many take a second
 USES = 6  # how often each of them is used on average: to the tower, texts that differ in numbers only are the same
 MOST_STEPS = 3
 MOST_HOLES = 7
@@ -84,7 +84,7 @@ class ProblemPieces:
     def pool(self, rng, n: int, steps: tuple[int, int]) -> Pool:
         """New texts of `steps` (min, max) operations, enough for n examples."""
         draw, wordings = random.Random(int(rng.integers(2**63))).random, []
-        while len(wordings) < max(LEAST_POOL, n // USES):
+        while len(wordings) < min(max(LEAST_POOL, n // USES), MOST_POOL):
             words = wording(draw, draw_problem(draw))
             if steps[0] <= len(words.steps) <= min(steps[1], MOST_STEPS) and len(words.kinds) <= MOST_HOLES:
                 wordings.append(words)

@@ -15,7 +15,8 @@ from nanochat.data.ahead import Ahead
 from nanochat.data.conversations import Rendered, render
 
 ROUNDED = 0.03  # share of the batches that ask for a rounded number: the digits in "to 2 decimals" are no operand
-AT_ONCE, MOST_BATCHES = 32_768, 256  # expressions made together, for much of the cost is per call, and the batches they make
+AT_ONCE, MOST_BATCHES = 65_536, 512  # expressions made together, for much of the cost is per call, and the batches they make
+FEWER = 8  # so many times smaller are blocks with questions that are labelled one by one: nobody waits seconds for the first
 ALIKE, TOGETHER = 64, 16  # batches that share their rows out by length; those whose rows are copied together
 FIELDS = ("ids", "operation", "operand1", "operand2", "length")
 SHARED = 8  # neighbouring blocks whose word problems have the same texts, with other numbers: composing takes longer than the rest
@@ -28,8 +29,9 @@ class PlanBlocks:
         self.stream = ExpressionStream(tokenizer, settings, "train")
         self.batch, self.seed, self.problems = batch, seed, problems
         self.table, self.bos, self.steps, self.mode = NumberTable(tokenizer), tokenizer.bos_id, settings.steps, settings.mode
-        self.size = min(MOST_BATCHES, max(8, AT_ONCE // batch))
-        self.of_problems = max(1, round(self.size * share)) if len(problems) and share > 0 else 0
+        asked = len(problems) > 0 and share > 0
+        self.size = max(8, min(MOST_BATCHES, AT_ONCE // batch) // (FEWER if asked else 1))
+        self.of_problems = max(1, round(self.size * share)) if asked else 0
         others = self.size - self.of_problems
         asks = others > 1 and self.stream.families[0] == "infix"
         self.of_rounded = min(max(1, round(self.size * ROUNDED)), others - 1) if asks else 0

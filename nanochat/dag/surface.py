@@ -122,12 +122,12 @@ class Pieces:
         gap, out = wording.gap.astype(np.int64), Columns(n)
         out.add(wording.before)
         number_spot, operator_spot, close_spot = [], [], []
+        opened, closed = opens.any(axis=0), closes.any(axis=0)
+        codes, opening = opening.shape[1], opening.reshape(-1, opening.shape[2])
         for i in range(k + 1):
-            for r in range(opens.shape[2]):
+            for r in np.flatnonzero(opened[i]):
                 code = opens[:, i, r]
-                if not code.any():
-                    continue
-                out.add(opening[gap, code])
+                out.add(opening.take(codes * gap + code, axis=0))
                 gap = np.where(code == NOTHING, gap, (code >= PHRASE) & (code != SIZED))
             face, spaced = faces[:, i], gap == 1
             if spoken is not None:
@@ -137,7 +137,7 @@ class Pieces:
             out.add(np.take(self.digit, face))
             number_spot.append(out.last)
             for c in range(closes.shape[2]):
-                if closes[:, i, c].any():
+                if closed[i, c]:
                     out.add(np.take(self.closing, closes[:, i, c], axis=0))
                 close_spot.append(out.last)
             if i < k:
@@ -159,8 +159,10 @@ class Pieces:
     def operator(self, rng, operation, look, joined):
         """Token ids (n, L) of what stands between two operands: an operator, of which the first form is the common one, or a joint."""
         pick = rng.random(len(operation))
-        form = np.where(pick < 0.75, 0, (pick * 1000).astype(np.int64) % self.forms[look, operation])
-        written = self.operators[look, operation, form]
+        kind = 4 * look + operation
+        form = np.where(pick < 0.75, 0, (pick * 1000).astype(np.int64) % self.forms.ravel().take(kind))
+        most, width = self.operators.shape[2:]
+        written = self.operators.reshape(-1, width).take(most * kind + form, axis=0)
         if not joined.any():
             return written
         written, joint = _same_width(written, self.joining[joined])

@@ -5,6 +5,7 @@ over the rounds and the median of the rounds' ratios.
 """
 
 import ctypes
+import itertools
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,8 +16,9 @@ import torch
 
 from nanochat.dag import attach_branch
 from nanochat.dag.arithmetic import ArithmeticTexts
-from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
+from nanochat.dag.expressions import ExpressionSettings
 from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
+from nanochat.dag.stream import PlanBlocks
 from nanochat.dag.surface import STYLES
 from nanochat.data import corpus
 from nanochat.data.conversations import Rendered
@@ -78,20 +80,25 @@ def ratio(of: list[float], to: list[float]) -> float:
 # Generating
 
 
-def generator(tokenizer, at_once: int, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
+def generator(tokenizer, batch: int, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
     """Examples per second by style, of 1 to 6 operations with token ids, labels and values, and beside them the generator written
-    with sympy; `faster` is how many times as many. `at_once` examples are made by a call, for `seconds` in each round."""
+    with sympy; `faster` is how many times as many. They are made as in training, in blocks of batches of `batch` examples, for at
+    least `seconds` in each round."""
     from nanochat.evaluate.sympy_expressions import SympyExpressions
 
     kinds = {"symbols+english": ("symbols", "english"), **{s: (s,) for s in STYLES}, "all": STYLES}
-    streams = {name: ExpressionStream(tokenizer, ExpressionSettings(styles=styles), seed=1) for name, styles in kinds.items()}
+    blocks = {name: PlanBlocks(tokenizer, ExpressionSettings(styles=styles), batch, (1,), [], 0.0) for name, styles in kinds.items()}
+    numbers = {name: itertools.count() for name in kinds}
     one_by_one = SympyExpressions(tokenizer)
 
     def by_sympy() -> int:
         one_by_one.example()
         return 1
 
-    runs = {name: lambda s=s: _per_second(lambda: len(s.batch(at_once)), seconds) for name, s in streams.items()}
+    def made(name: str) -> int:
+        return batch * len(blocks[name].make(next(numbers[name])))
+
+    runs = {name: lambda name=name: _per_second(lambda: made(name), seconds) for name in kinds}
     found = alternately({**runs, "sympy": lambda: _per_second(by_sympy, seconds)}, rounds)
     base = found.pop("sympy")
     rows = {name: {"examples_per_s": median(x), "faster": ratio(x, base)} for name, x in found.items()}
