@@ -29,7 +29,7 @@ class Config:
     shapes: list = option(["embedded", "d4", "d12"], "sizes of the GPT: tiny, embedded, d4, d12")
     rounds: int = option(5, "times each thing is measured", "rounds")
     batch: int = option(128, "examples of a batch, of which generating makes a block at a time", "examples")
-    seconds: float = option(0.5, "how long examples are made in a round", "seconds")
+    seconds: float = option(0.5, "how long examples are made with sympy in a round", "seconds")
     rows: int = option(0, "rows of a pass; 0: by shape and device", "rows")
     length: int = option(0, "tokens of a row; 0: by shape and device", "tokens")
     tokens: int = option(64, "tokens generated to time decoding, at most what a row has room for", "tokens")
