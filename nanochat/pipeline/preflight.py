@@ -1,0 +1,240 @@
+"""Everything that would stop a run, found before it starts: on the login node, and as the first step of a job.
+
+    for verdict in examine("d20_a100x8", steps): print(verdict)
+
+Opens every file of every stage as far as its first rows, imports every package, loads the tokenizer, and looks at the base
+directory, the GPUs, the disk and the time. Starts nothing, needs no network and leaves nothing behind.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nanochat import common
+from nanochat.common import UserError
+from nanochat.config import load_profile
+from nanochat.pipeline import needs, plan
+from nanochat.pipeline.explain import explain
+from nanochat.pipeline.inputs import Input, check_base
+from nanochat.pipeline.ledger import portable, stage_label
+from nanochat.pipeline.plan import Step
+from nanochat.pipeline.probe import unreadable
+from nanochat.pipeline.verdicts import BAD, OK, WARN, Verdict
+
+READERS = 8  # files opened at a time: on a network file system each waits
+NAMED = 3  # files named in one line; of more the number
+WASTE = 0.1  # share of a GPU's memory that others may hold
+
+
+def examine(profile: str, steps: list[Step]) -> Iterator[Verdict]:
+    """One verdict for each thing that is wrong, and one for each kind of thing that is well."""
+    for look in (place, packages, files, tokenizer, gpus):
+        yield from look(profile, steps)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The base directory
+
+
+def place(profile: str, steps: list[Step]) -> Iterator[Verdict]:
+    """The base directory: of this profile, without a stop file, and a file can be written to it."""
+    base = common.base_dir()
+    existing = next(p for p in (base, *base.parents) if p.exists())
+    try:
+        check_base(profile)
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=".preflight."):
+            pass
+    except (UserError, OSError) as error:
+        yield Verdict(BAD, explain(error))
+        return
+    stops = [step.folder / "STOP" for step in steps if (step.folder / "STOP").exists()]
+    yield from (Verdict(WARN, f"the stop file {path} is there and will be removed when its stage starts") for path in stops)
+    yield Verdict(OK, f"base directory {base} can be written{'' if base.exists() else ' (it does not exist yet)'}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Packages
+
+
+def packages(profile: str, steps: list[Step]) -> Iterator[Verdict]:
+    """Every package that a stage imports, now or in the middle of its work."""
+    users: dict[str, list[str]] = {}
+    for module in dict.fromkeys(step.module for step in steps):
+        for package in needs.packages_of(module):
+            users.setdefault(package, []).append(module.rpartition(".")[2])
+    faults = {package: needs.broken(package) for package in sorted(users)}
+    for package in (package for package, reason in faults.items() if reason):
+        text = f"package {package} cannot be imported ({faults[package]})"
+        if package in needs.OPTIONAL:
+            yield Verdict(WARN, f"{text}: {needs.OPTIONAL[package]}; bash setup_environment.sh installs it")
+        else:
+            yield Verdict(BAD, f"{text}; {', '.join(users[package])} need it: bash setup_environment.sh installs it")
+    whole = [package for package, reason in faults.items() if not reason]
+    yield Verdict(OK, f"{len(whole)} packages can be imported: {', '.join(whole)}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+
+
+@dataclass
+class Opened:
+    """A file that stages open: the first one's `Input`, who they are, whether one of them cannot do without."""
+
+    item: Input
+    stages: list[str] = field(default_factory=list)
+    needed: bool = False
+
+
+def files(profile: str, steps: list[Step]) -> Iterator[Verdict]:
+    """Every file of every stage: there, or made by a stage before; opened, and its first rows read."""
+    opened, faults = collect(steps)
+    yield from faults
+    there = [entry for entry in opened.values() if os.path.lexists(entry.item.path) and not _made_by_us(Path(entry.item.path))]
+    with ThreadPoolExecutor(READERS) as pool:
+        reasons = list(pool.map(lambda entry: reason_of(Path(entry.item.path)), there))
+    absent = [(entry, "is missing") for entry in opened.values() if entry not in there]
+    grouped: dict[tuple, list[Opened]] = {}
+    for entry, reason in [*((e, r) for e, r in zip(there, reasons, strict=True) if r), *absent]:
+        key = (entry.needed, reason, _remedy(entry.item, reason), tuple(entry.stages), Path(entry.item.path).parent)
+        grouped.setdefault(key, []).append(entry)
+    yield from (_verdict(key, entries) for key, entries in grouped.items())
+    whole = sum(not reason for reason in reasons)
+    yield Verdict(OK, f"{whole} input file{'s' * (whole != 1)} opened and read at both ends")
+
+
+def collect(steps: list[Step]) -> tuple[dict[Path, Opened], list[Verdict]]:
+    """The files that the steps open, without those that an earlier step makes; and what no step can work with."""
+    opened: dict[Path, Opened] = {}
+    faults, before = [], []
+    for step in steps:
+        try:
+            inputs = step.stage.inputs(step.stage.configure(list(step.argv)))
+        except UserError as error:
+            faults.append(Verdict(BAD, f"{step.label}: {error}"))
+            inputs = []
+        for item in inputs:
+            path = Path(item.path)
+            if _made_by_us(path) and (path.exists() or _comes_from(path, before)):
+                continue
+            entry = opened.setdefault(path, Opened(item))
+            entry.needed |= not item.optional
+            entry.stages.append(step.label)
+        before.append(step.label)
+    return opened, faults
+
+
+def reason_of(path: Path) -> str:
+    """Why a path cannot be used, "" if it can."""
+    if path.is_symlink() and not path.exists():
+        return f"is a link to {os.readlink(path)}, which is not there"
+    return unreadable(path)
+
+
+def _remedy(item: Input, reason: str) -> str:
+    in_place = reason != "is missing" and not reason.startswith("may not")
+    return f"remove it, then {item.made_by}" if in_place else item.made_by
+
+
+def _verdict(key: tuple, entries: list[Opened]) -> Verdict:
+    needed, reason, remedy, stages, folder = key
+    first, *others = [Path(entry.item.path).name for entry in entries]
+    listed = ", ".join([str(folder / first), *others[: NAMED - 1]])
+    listed += f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
+    each = "each " if others else ""
+    if needed:
+        return Verdict(BAD, f"{', '.join(stages)}: {listed} {each}{reason}; {remedy}")
+    level = WARN if reason != "is missing" or "download_data.sh" in remedy else OK  # what the profile never brings is no surprise
+    return Verdict(level, f"{', '.join(stages)}: goes without {listed}, which {each}{reason}; {remedy}")
+
+
+def _made_by_us(path: Path) -> bool:
+    base = common.base_dir()
+    return path.is_relative_to(base) and not path.is_relative_to(base / "data")
+
+
+def _comes_from(path: Path, before: list[str]) -> bool:
+    """True if one of the stages before makes this file of the base directory."""
+    parts = path.relative_to(common.base_dir()).parts
+    if parts[0] == "tokenizer":
+        return "tok_train" in before
+    if parts[0] == "checkpoints" and len(parts) > 2:
+        return stage_label(parts[1], "" if parts[2] == "default" else parts[2]) in before
+    return bool(before)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What earlier runs left
+
+
+def tokenizer(profile: str, steps: list[Step]) -> Iterator[Verdict]:
+    """The tokenizer loads, and the checkpoints were made with it."""
+    from nanochat.data.tokenizer import Tokenizer
+
+    folder, labels = common.base_dir() / "tokenizer", {step.label for step in steps}
+    if not folder.exists():
+        return
+    try:
+        found = Tokenizer.load()
+        found.decode(found.encode("12.5 + 3"))
+    except UserError as error:
+        yield Verdict(WARN if "tok_train" in labels else BAD, str(error))
+        return
+    others = [path for path in _newest_checkpoints() if _tokenizer_of(path) not in (None, found.hash)]
+    for path in others:
+        remade = stage_label(path.parts[-3], "" if path.parts[-2] == "default" else path.parts[-2]) in labels
+        text = f"checkpoint {portable(path)} was trained with another tokenizer than the one in {folder}"
+        remedy = "it will be trained again" if remade else f"train it again with `python -m scripts.{path.parts[-3]}`"
+        yield Verdict(WARN if remade else BAD, common.typed(f"{text}; {remedy}"))
+    yield Verdict(OK, f"the tokenizer loads: {found.vocab_size:,} tokens")
+
+
+def _newest_checkpoints() -> list[Path]:
+    folders = sorted((common.base_dir() / "checkpoints").glob("*/*"))
+    complete = [sorted(p.parent for p in folder.glob("step_*/COMPLETE")) for folder in folders]
+    return [paths[-1] for paths in complete if paths]
+
+
+def _tokenizer_of(checkpoint: Path) -> str | None:
+    meta = common.read_json(checkpoint / "meta.json")
+    return meta.get("tokenizer_hash") if isinstance(meta, dict) else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# GPUs
+
+
+def gpus(profile: str, steps: list[Step]) -> Iterator[Verdict]:
+    """As many GPUs as the profile is made for, each of which computes and is free. On a login node there need be none."""
+    wanted, here = load_profile(profile).get("gpus", 0), plan.count_gpus()
+    in_job = bool(os.environ.get("SLURM_JOB_ID"))
+    if here:
+        yield from _each_gpu(here)
+    if here >= wanted:
+        yield Verdict(OK, f"{here} GPU{'s' * (here != 1)} here, {wanted or 'none'} wanted")
+    elif not in_job and not here:
+        yield Verdict(OK, f"no GPU here; the profile is made for {wanted}: submit it as a job")
+    else:
+        text = f"this {'job' if in_job else 'machine'} has {here} GPU{'s' * (here != 1)} and profile '{profile}' is made for {wanted}"
+        remedy = "ask for them (SITE_GPUS in .env.local, or sbatch --gpus-per-node), or choose another profile"
+        yield Verdict(WARN if here else BAD, f"{text}; {remedy}")
+
+
+def _each_gpu(count: int) -> Iterator[Verdict]:
+    import torch
+
+    for index in range(count):
+        try:
+            torch.ones(8, device=f"cuda:{index}").sum().item()
+            free, total = torch.cuda.mem_get_info(index)
+        except RuntimeError as error:
+            yield Verdict(
+                BAD, f"GPU {index} cannot be used ({str(error).splitlines()[0]}); nvidia-smi may say why: tell the administrators"
+            )
+            continue
+        if free < (1 - WASTE) * total:
+            used = (total - free) / 2**30
+            yield Verdict(WARN, f"GPU {index} has {used:.0f} of {total / 2**30:.0f} GiB in use by others; nvidia-smi shows by whom")

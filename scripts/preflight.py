@@ -1,0 +1,49 @@
+"""Finds what would stop a run before it starts: on the login node, and as the first step of a job.
+
+    python -m scripts.preflight --profile=d20_a100x8
+    python -m scripts.preflight --profile=d20_a100x8 --only=dag_eval.sft     # one stage
+
+Opens every file of every stage offline, imports every package, checks the tokenizer against the checkpoints, the GPUs, the base
+directory. One line for each finding, with its remedy. Exit code 0: all is well; 1: warnings only; 2: something
+would stop the run.
+"""
+
+import time
+from dataclasses import dataclass
+
+from nanochat import common
+from nanochat.common import UserError
+from nanochat.config import option, parse
+from nanochat.pipeline import plan, preflight
+from nanochat.pipeline.explain import explain
+from nanochat.pipeline.inputs import check_data_dir
+from nanochat.pipeline.verdicts import BAD, Verdict, count, exit_code
+
+
+@dataclass
+class Config:
+    profile: str = option("", "profile in config/, or a path to a TOML file; default: the base directory's or this machine's")
+    data_dir: str = option("", "folder with the original data files; default: NANOCHAT_DATA_DIR, then <base directory>/data")
+    first: str = option("", "stage to begin with", flag="from")
+    only: str = option("", "the one stage to look at")
+
+
+def main(argv: list[str] | None = None) -> int:
+    began, found = time.time(), []
+    try:
+        common.stay_home()
+        config = parse(Config, "preflight", argv)
+        check_data_dir(config.data_dir)
+        steps = plan.choose(plan.make_plan(config.profile, config.data_dir), config.first, config.only)
+        for verdict in preflight.examine(config.profile, steps):
+            found.append(verdict)
+            print(verdict, flush=True)
+    except (UserError, ImportError, OSError) as error:
+        found.append(Verdict(BAD, explain(error) if not isinstance(error, ImportError) else f"{error}; run: bash setup_environment.sh"))
+        print(found[-1], flush=True)
+    print(f"preflight: {count(found)}, {common.duration(time.time() - began)}", flush=True)
+    return exit_code(found)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
