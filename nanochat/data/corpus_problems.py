@@ -14,35 +14,43 @@ Most templates are composed (`problem_grammar.py`), some are written one by one 
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nanochat.data.corpus_grammar import Random, choose, fill, polish, sample
-from nanochat.data.corpus_world import COLORS, DAYS, PEOPLE, PLACES, Person, person_slots
+from nanochat.data.corpus_world import COLORS, DAYS, PLACES
+from nanochat.data.problem_asides import DISTRACTIONS, REMARKS
 from nanochat.data.problem_grammar import SOME_WORDS, Problem, compose
+from nanochat.data.problem_nouns import (
+    BOXES,
+    DISTANCES,
+    LENGTHS,
+    PLACES_OF_STORIES,
+    SINGLE,
+    THINGS,
+    UNITS_OF_MONEY,
+    WEIGHTS,
+    WHO,
+    people,
+)
 from nanochat.data.problem_templates import WRITTEN
-from nanochat.data.problem_words import DISTRACTIONS, UNITS_OF_MONEY, WHERE, WHO
+from nanochat.data.problem_words import WHEN
 
 OPERATIONS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 LARGEST = 1_000_000
 DISTRACTED = 0.2  # share of the problems with a number that has nothing to do with the question
 WRITTEN_SHARE = 0.2
-JOINED = 0.2  # share of the sentences that are joined to the one before by `and`
+JOINED = 0.25  # share of the sentences that are joined to the one before by `and`
+IN_QUESTION = 0.25  # share of the questions that take in the last event, where they can
+QUESTION_FIRST = 0.06
+CONJUNCTIONS = (", and", " and")
+SAME_SUBJECT = (*CONJUNCTIONS, ", then", " and then", " but")
+THEN = (*CONJUNCTIONS, ", but", ", and then", ", then", " and then", ";")
+REMARKED = 0.2  # share of the problems with a sentence that has no number
 TRIES = 2_000
 PERCENTAGES = (5, 10, 20, 25, 30, 40, 50, 60, 75, 80, 90)
-THINGS = (
-    "apples", "pears", "eggs", "nuts", "candles", "books", "cups", "balls", "kites", "stones", "flowers", "seeds", "keys", "pens", "lamps",
-    "nails", "carrots", "spoons", "shells", "cards", "stamps", "marbles", "pencils", "cookies", "cakes", "oranges", "bananas", "toys",
-    "stickers", "coats", "buttons", "plates", "letters", "pictures", "tickets", "roses", "ribbons", "beads", "bottles", "sweets",
-)  # fmt: skip
-# Half of the problems are about somebody who does not live in the village: readers must not know people by their names.
-OTHERS = {
-    "she": ["Anna", "Emma", "Lily", "Mia", "Zoe", "Sara", "Maria", "Lucy", "Kate", "Jane", "Alice", "Betty", "Julia", "Ella", "Rosa",
-            "Mary"],
-    "he": ["Tom", "Ben", "Max", "Leo", "Jack", "James", "John", "Paul", "Peter", "David", "Mark", "Adam", "Noah", "Liam", "Bob", "Karl"],
-}  # fmt: skip
-SINGLE = ("cup", "lamp", "book", "hat", "ball", "kite", "scarf", "basket", "candle", "drum", "flute", "brush", "ladder", "map")
 
 HOLE = re.compile(r"\{(\w)([~$%@]?|=[^}]*)\}")
+DOLLARS = re.compile(r"(\{\w[~$]?\}) dollars\b")
 
 
 @dataclass(frozen=True)
@@ -174,29 +182,23 @@ def _make_even(random: Random, wording: Wording, values: dict[str, int]) -> None
                 values[letter] = 2000 * (1 + values[letter] // 2000)
 
 
-STRANGERS = [replace(PEOPLE[0], name=name, he=he) for he, names in OTHERS.items() for name in names]
-
-
 def _slots(random: Random) -> dict[str, str]:
-    people: list[Person] = sample(random, PEOPLE if random() < 0.5 else STRANGERS, 4)
     single, colors, things = sample(random, SINGLE, 2), sample(random, COLORS, 2), sample(random, THINGS, 2)
-    box = choose(random, ("box", "basket", "bag", "bucket"))
     return {
-        **person_slots("A", people[0]),
-        **person_slots("B", people[1]),
-        "box": box,
-        "boxes": "boxes" if box == "box" else f"{box}s",
-        "C": people[2].name,
-        "D": people[3].name,
-        "t": things[0],
-        "t2": things[1],
+        **people(random),
+        **choose(random, BOXES),
+        **choose(random, PLACES_OF_STORIES),
+        **things[0],
+        "t2": things[1]["t"],
         "s": single[0],
         "s2": single[1],
         "c": colors[0],
         "c2": colors[1],
         "u": choose(random, UNITS_OF_MONEY),
         "who": choose(random, WHO),
-        "where": choose(random, WHERE),
+        "m": choose(random, LENGTHS),
+        "km": choose(random, DISTANCES),
+        "lb": choose(random, WEIGHTS),
         "day": choose(random, DAYS),
         "L": choose(random, PLACES).name,
     }
@@ -211,28 +213,71 @@ def draw_problem(random: Random, held_out: bool | None = False) -> Problem:
 
 
 def wording(random: Random, problem: Problem) -> Wording:
-    """The template with its words chosen, sometimes with a number more than it takes."""
-    slots = _slots(random)
-    told, asked = _told(random, problem.told.split("\n"), slots), fill(problem.asked, random, slots)
+    """The template with its words chosen, sometimes with a number more than it takes.
+
+    Composed problems also change their form: the last sentence may become part of the question ("If she eats 3 of them, how many are
+    left?"), the question may come first, and a sentence without a number may stand between.
+    """
+    slots, lines, composed = _slots(random), problem.told.split("\n"), bool(problem.key)
+    asks = composed and random() < IN_QUESTION and len(lines) > 1 and lines[-1].startswith(WHEN) and problem.asked.startswith("how")
+    event = lines.pop()[len(WHEN) : -1] if asks else ""
+    told = _told(random, lines, slots)
+    known = slots if slots["A"] in told else _unnamed(slots)
+    asked = fill(problem.asked, random, known)
+    if event:
+        asked = _conditional(random, asked, fill(event, random, known))
     if random() < DISTRACTED:
-        sentence, word = choose(random, DISTRACTIONS)
-        extra, word = fill(sentence, random, slots), fill(word, random, slots)
-        if word not in told + asked and not ("<A>" in sentence and slots["A"] not in told):
-            told = _with(random, told, extra, first="<A.his>" not in sentence)
-    text = polish(f"{told} {asked}")
+        told = _distracted(random, told, asked, slots)
+    if composed and random() < REMARKED:
+        told = _with(random, told, fill(choose(random, REMARKS), random, known), first=known is slots)
+    first = composed and random() < QUESTION_FIRST and slots["A"] in asked and "{" not in asked and asked.endswith("?")
+    text = polish(f"{asked} {told}" if first else f"{told} {asked}")
+    if slots["u"] == "dollars" and random() < 0.6:
+        text = DOLLARS.sub(r"$\1", text)
     return Wording(text, dict(HOLE.findall(text)), problem.formula)
 
 
+def _unnamed(slots: dict[str, str]) -> dict[str, str]:
+    """Slots for a sentence before which <A> was not named: the name stands for the pronouns."""
+    name = slots["A"]
+    return {**slots, "A.he": name, "A.him": name, "A.his": f"{name}'s"}
+
+
+def _conditional(random: Random, asked: str, event: str) -> str:
+    """The question with the last event in it, before or behind."""
+    if random() < 0.6:
+        return f"{choose(random, ('if', 'if', 'after', 'when'))} {event}, {asked}"
+    return f"{asked[:-1]} {choose(random, ('if', 'if', 'after', 'when', 'once'))} {event}?"
+
+
+def _distracted(random: Random, told: str, asked: str, slots: dict[str, str]) -> str:
+    sentence, word = choose(random, DISTRACTIONS)
+    extra, word = fill(sentence, random, slots), fill(word, random, slots)
+    if word in told + asked or ("<A" in sentence and slots["A"] not in told):
+        return told
+    return _with(random, told, extra, first=not ("<A.his>" in sentence or " also " in sentence))
+
+
 def _told(random: Random, sentences: list[str], slots: dict[str, str]) -> str:
-    """The sentences filled, some two of them joined by `and`. One by one, since each is compiled only once."""
-    text, joined = fill(sentences[0], random, slots), False
+    """The sentences filled, some two of them joined. One by one, since each is compiled only once."""
+    text, joined, before = fill(sentences[0], random, slots), False, sentences[0]
     for sentence in sentences[1:]:
-        filled, joins = fill(sentence, random, slots), random() < JOINED and not joined
-        if joins and sentence.startswith(("<A.he>", "<A>", "<B>")) and text.endswith("."):
-            text, joined = f"{text[:-1]}{choose(random, (', and', ' and'))} {filled}", True
-        else:
-            text = f"{text} {filled}"
+        known = slots if slots["A"] in text else _unnamed(slots)
+        longer = ""
+        if not joined and text.endswith(".") and random() < JOINED:
+            longer = _joined(random, text[:-1], before, sentence, known)
+        text, before, joined = longer or f"{text} {fill(sentence, random, known)}", sentence, joined or bool(longer)
     return text
+
+
+def _joined(random: Random, text: str, before: str, sentence: str, slots: dict[str, str]) -> str:
+    """`text` and `sentence` as one sentence, the second without its subject if that is the same; "" if they do not go together."""
+    event, sentence = sentence.startswith(WHEN), sentence.removeprefix(WHEN)
+    if sentence.startswith("<A.he> ") and before.startswith("<A> ") and "<B>" not in before and random() < 0.6:
+        return f"{text}{choose(random, SAME_SUBJECT if event else CONJUNCTIONS)} {fill(sentence[len('<A.he> ') :], random, slots)}"
+    if sentence.startswith(("<A.he>", "<A>", "<B>", "{")):
+        return f"{text}{choose(random, THEN if event else CONJUNCTIONS)} {fill(sentence, random, slots)}"
+    return ""
 
 
 def _with(random: Random, told: str, extra: str, first: bool) -> str:

@@ -12,8 +12,17 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from nanochat.data import problem_chains as chains
+from nanochat.data import problem_groups as groups_of
+from nanochat.data import problem_measures as measures
+from nanochat.data import problem_money as money
+from nanochat.data import problem_people as people
 from nanochat.data import problem_words as words
 from nanochat.data.corpus_grammar import Random, choose
+from nanochat.data.problem_chains import CLOSINGS
+from nanochat.data.problem_nouns import PERIODS
+from nanochat.data.problem_scenes import COMPARED, GROUPED, PARTS, Scene
+from nanochat.data.problem_scenes_measured import PAID, TIMES, WAYS
 
 HELD_OUT_SHARE = 8
 SOME_WORDS = {"a dozen": 12, "dozen": 12, "half": 0.5, "twice": 2}
@@ -72,7 +81,13 @@ class Story:
         return self.ends(self.pick(table), formula)
 
 
-_NAMES = {id(value): name for name, value in vars(words).items() if isinstance(value, tuple)}
+TABLES = {
+    name: table
+    for room in (words, people, groups_of, money, measures, chains)
+    for name, table in vars(room).items()
+    if isinstance(table, tuple) and name not in ("LONGER", "CLOSINGS", "EACH")
+}
+_NAMES = {id(table): name for name, table in TABLES.items()}
 
 
 def _events(story: Story, formula: str, gains: tuple, losses: tuple, count: int, mark: str = "") -> tuple[str, bool]:
@@ -127,9 +142,9 @@ def told_backwards(random: Random) -> Problem:
 
 def at_a_place(random: Random) -> Problem:
     story = Story(random)
-    (formula,) = story.tell(words.ARE_THERE, "")
-    formula, took = _events(story, formula, words.COME, words.GO, _count(random))
-    return story.asks(words.LEFT_THERE if took else words.THERE_NOW, formula)
+    (formula,) = story.tell(people.ARE_THERE, "")
+    formula, took = _events(story, formula, people.COME, people.GO, _count(random))
+    return story.asks(people.LEFT_THERE if took else people.THERE_NOW, formula)
 
 
 def together(random: Random) -> Problem:
@@ -138,20 +153,20 @@ def together(random: Random) -> Problem:
     (formula,) = story.tell(words.HAS, "")
     if random() < 0.3:
         formula, _ = _events(story, formula, words.GAINS, words.LOSES, 1)
-    (b,) = story.tell(words.AND_HAS, "")
+    (b,) = story.tell(people.AND_HAS, "")
     formula = f"({formula}+{b})"
     if random() < 0.3:
-        (c,) = story.tell(words.THIRD_HAS, "")
-        return story.asks(words.IN_ALL, f"({formula}+{c})")
-    return story.asks(words.TOGETHER, formula)
+        (c,) = story.tell(people.THIRD_HAS, "")
+        return story.asks(groups_of.IN_ALL, f"({formula}+{c})")
+    return story.asks(people.TOGETHER, formula)
 
 
 def difference(random: Random) -> Problem:
     story = Story(random)
     (a,) = story.tell(words.HAS, "")
     formula, _ = _events(story, a, words.GAINS, words.LOSES, int(random() * 1.4))
-    (b,) = story.tell(words.AND_HAS, "")
-    return story.asks(words.HOW_MANY_MORE, f"({formula}-{b})")
+    (b,) = story.tell(people.AND_HAS, "")
+    return story.asks(people.HOW_MANY_MORE, f"({formula}-{b})")
 
 
 def compared(random: Random) -> Problem:
@@ -160,43 +175,43 @@ def compared(random: Random) -> Problem:
     (a,) = story.tell(words.HAS, "")
     kind = int(random() * 4)
     if kind < 2:
-        (b,) = story.tell((words.HAS_MORE, words.HAS_FEWER)[kind], "")
+        (b,) = story.tell((people.HAS_MORE, people.HAS_FEWER)[kind], "")
     elif kind == 2:
-        (b,) = story.tell(words.HAS_TIMES, "~")
+        (b,) = story.tell(people.HAS_TIMES, "~")
     else:
-        (b,) = story.tell(words.HAS_PART, choose(random, ("=twice", "=half")))
+        (b,) = story.tell(people.HAS_PART, choose(random, ("=twice", "=half")))
     formula = f"[{a}{'+-**'[kind]}{b}]"
     if random() < 0.4:
-        return story.asks(words.TOGETHER, f"({a}+{formula})")
-    return story.asks(words.HOW_MANY_HAS_B, formula)
+        return story.asks(people.TOGETHER, f"({a}+{formula})")
+    return story.asks(people.HOW_MANY_HAS_B, formula)
 
 
 def groups(random: Random) -> Problem:
     """Groups of the same size, then changes."""
     story, kind = Story(random), random()
     if kind < 0.15:
-        (a,) = story.tell(words.DAILY, "")
+        (a,) = story.tell(groups_of.DAILY, "")
         formula = f"[{a}*7]"
     else:
-        a, b = story.tell(words.GROUPS, "~", "") if kind < 0.65 else story.tell(words.SIZE_FIRST, "", "~")
+        a, b = story.tell(groups_of.GROUPS, "~", "") if kind < 0.65 else story.tell(groups_of.SIZE_FIRST, "", "~")
         formula = f"[{a}*{b}]"
     more = random()
     if more < 0.2:
-        (c,) = story.tell(words.ALSO_HAS, "")
-        return story.asks(words.IN_ALL, f"({formula}+{c})")
+        (c,) = story.tell(groups_of.ALSO_HAS, "")
+        return story.asks(groups_of.IN_ALL, f"({formula}+{c})")
     if more < 0.55:
         formula, took = _events(story, formula, words.GAINS, words.LOSES, _count(random, 1) if random() < 0.3 else 1)
-        return story.asks(words.IS_LEFT if took else words.IN_ALL, formula)
+        return story.asks(words.IS_LEFT if took else groups_of.IN_ALL, formula)
     if more < 0.65:
-        (c,) = story.tell(words.SHARES, "~")
-        return story.asks(words.SHARE_OF_EACH, f"[{formula}/{c}]")
-    return story.asks(words.IN_ALL, formula)
+        (c,) = story.tell(groups_of.SHARES, "~")
+        return story.asks(groups_of.SHARE_OF_EACH, f"[{formula}/{c}]")
+    return story.asks(groups_of.IN_ALL, formula)
 
 
 def had_then_groups(random: Random) -> Problem:
     story = Story(random)
     (a,) = story.tell(words.HAS, "")
-    b, c = story.tell(words.GAINS_GROUPS, "~", "")
+    b, c = story.tell(groups_of.GAINS_GROUPS, "~", "")
     return story.asks(words.HAS_NOW, f"[{a}+[{b}*{c}]]")
 
 
@@ -205,109 +220,107 @@ def shared(random: Random) -> Problem:
     story = Story(random)
     (formula,) = story.tell(words.HAS, "")
     formula, _ = _events(story, formula, words.GAINS, words.LOSES, int(random() * 2.4))
-    if random() < 0.6:
-        (n,) = story.tell(words.SHARES, "~")
-        return story.asks(words.SHARE_OF_EACH, f"[{formula}/{n}]")
-    (n,) = story.tell(words.PACKS, "~")
-    return story.asks(words.HOW_MANY_PACKS, f"[{formula}/{n}]")
+    told, asked = choose(random, DIVISIONS)
+    (n,) = story.tell(told, "~")
+    return story.asks(asked, f"[{formula}/{n}]")
 
 
 def prices(random: Random) -> Problem:
     """What several things cost."""
     story, kind = Story(random), random()
     if kind < 0.35:
-        (a,) = story.tell(words.COSTS, "$")
-        (b,) = story.tell(words.BUYS, "~")
-        return story.asks(words.PAYS, f"[{a}*{b}]")
+        (a,) = story.tell(money.COSTS, "$")
+        (b,) = story.tell(money.BUYS, "~")
+        return story.asks(money.PAYS, f"[{a}*{b}]")
     if kind < 0.6:
-        a, b = story.tell(words.BOUGHT_EACH, "~", "$")
+        a, b = story.tell(money.BOUGHT_EACH, "~", "$")
         if random() < 0.5:
-            return story.asks(words.PAYS, f"[{a}*{b}]")
-        (c,) = story.tell(words.COSTS_TOO, "$")
+            return story.asks(money.PAYS, f"[{a}*{b}]")
+        (c,) = story.tell(money.COSTS_TOO, "$")
         story.told.append("<A.he> [buys|bought|takes|took] that too.")
-        return story.asks(words.PAYS, f"([{a}*{b}]+{c})")
-    (a,) = story.tell(words.COSTS, "$")
-    (b,) = story.tell(words.COSTS_TOO, "$")
+        return story.asks(money.PAYS, f"([{a}*{b}]+{c})")
+    (a,) = story.tell(money.COSTS, "$")
+    (b,) = story.tell(money.COSTS_TOO, "$")
     if kind < 0.8:
         story.told.append("<A> [buys|bought|takes|needs] both[ of them|].")
-        return story.asks(words.PAYS, f"({a}+{b})")
+        return story.asks(money.PAYS, f"({a}+{b})")
     letter, hole = story.number("~")
     other, other_hole = story.number("~")
     story.told.append(f"<A> [buys|bought|needs] {hole} <s>s and {other_hole} <s2>s.")
-    return story.asks(words.PAYS, f"([{a}*{letter}]+[{b}*{other}])")
+    return story.asks(money.PAYS, f"([{a}*{letter}]+[{b}*{other}])")
 
 
 def purse(random: Random) -> Problem:
     story = Story(random)
-    (formula,) = story.tell(words.HAS_MONEY, "$")
+    (formula,) = story.tell(money.HAS_MONEY, "$")
     kind = random()
     if kind < 0.7:
-        formula, took = _events(story, formula, words.EARNS, words.SPENDS, _count(random), "$")
-        return story.asks(words.MONEY_LEFT if took else words.MONEY_NOW, formula)
-    b, c = story.tell(words.BOUGHT_EACH, "~", "$")
+        formula, took = _events(story, formula, money.EARNS, money.SPENDS, _count(random), "$")
+        return story.asks(money.MONEY_LEFT if took else money.MONEY_NOW, formula)
+    b, c = story.tell(money.BOUGHT_EACH, "~", "$")
     formula = f"[{formula}-[{b}*{c}]]"
-    formula, _ = _events(story, formula, words.EARNS, words.SPENDS, int(random() * 1.3), "$")
-    return story.asks(words.MONEY_LEFT, formula)
+    formula, _ = _events(story, formula, money.EARNS, money.SPENDS, int(random() * 1.3), "$")
+    return story.asks(money.MONEY_LEFT, formula)
 
 
 def missing_money(random: Random) -> Problem:
     story = Story(random)
-    a, b = story.tell(words.WANTS, "$", "$")
+    a, b = story.tell(money.WANTS, "$", "$")
     formula = f"({a}-{b})"
     if random() < 0.4:
-        (c,) = story.tell(words.EARNS, "$")
+        (c,) = story.tell(money.EARNS, "$")
         formula = f"({formula}-{c})"
-    return story.asks(words.STILL_NEEDS, formula)
+    return story.asks(money.STILL_NEEDS, formula)
 
 
 def rates(random: Random) -> Problem:
     """So much an hour, for so many hours; or for a week, an hour, a year, without saying how much that is."""
     story, kind = Story(random), random()
-    sentence, _ = story.pick(words.RATES)
+    sentence = story.pick(measures.RATES)
     letter, hole = story.number("")
-    period = choose(random, words.PERIODS)
+    period = choose(random, PERIODS)
     question = None
     if kind < 0.35:
-        question, period, many = story.pick(words.WHOLE_TIMES)
+        question, period, many = story.pick(measures.WHOLE_TIMES)
         formula = f"({letter}*{many})"
-    story.told.append(sentence.replace("{}", hole).replace("{p}", period).replace("in an minute", "in a minute"))
+    story.told.append(sentence.replace("{}", hole).replace("{p}", period))
     if question:
         return story.ends(question, formula)
     other, other_hole = story.number("~")
     if kind < 0.7:
-        return story.ends(story.pick(words.FOR_TIME).replace("{}", other_hole).replace("{p}", period), f"({letter}*{other})")
+        return story.ends(story.pick(measures.FOR_TIME).replace("{}", other_hole).replace("{p}", period), f"({letter}*{other})")
     formula = f"[{letter}*{other}]"
-    story.told.append(story.pick(words.DOES_SO).replace("{}", other_hole).replace("{p}", period))
+    story.told.append(story.pick(measures.DOES_SO).replace("{}", other_hole).replace("{p}", period))
     if random() < 0.3:
-        (c,) = story.tell(words.MORE_OF_IT, "")
+        (c,) = story.tell(measures.MORE_OF_IT, "")
         formula = f"[{formula}+{c}]"
-    return story.asks(words.HOW_FAR, formula)
+    return story.asks(measures.HOW_FAR, formula)
 
 
 def lengths(random: Random) -> Problem:
     story = Story(random)
-    (formula,) = story.tell(words.LONG, "$")
-    formula, _ = _events(story, formula, words.ADDS_ON, words.CUTS_OFF, int(random() * 2.5), "$")
+    (formula,) = story.tell(measures.LONG, "$")
+    formula, cut = _events(story, formula, measures.ADDS_ON, measures.CUTS_OFF, int(random() * 2.5), "$")
     if formula == "a" or random() < 0.4:
-        (n,) = story.tell(words.CUT_EQUAL, "~")
-        return story.asks(words.LONG_EACH, f"[{formula}/{n}]")
-    return story.asks(words.LONG_NOW, formula)
+        (n,) = story.tell(measures.CUT_EQUAL, "~")
+        return story.asks(measures.LONG_EACH, f"[{formula}/{n}]")
+    return story.asks(measures.LONG_REST if cut else measures.LONG_NOW, formula)
 
 
 def ages(random: Random) -> Problem:
     story = Story(random)
-    (a,) = story.tell(words.AGE, "@")
+    (a,) = story.tell(measures.AGE, "@")
     kind = int(random() * 6)
     if kind < 2:
         letter, hole = story.number("~")
-        return story.ends(story.pick((words.AGE_IN, words.AGE_AGO)[kind]).replace("{}", hole), f"({a}{'+-'[kind]}{letter})")
-    table = (words.OLDER, words.YOUNGER, words.TIMES_OLD, words.PART_OLD)[kind - 2]
+        return story.ends(story.pick((measures.AGE_IN, measures.AGE_AGO)[kind]).replace("{}", hole), f"({a}{'+-'[kind]}{letter})")
+    table = (measures.OLDER, measures.YOUNGER, measures.TIMES_OLD, measures.PART_OLD)[kind - 2]
     (b,) = story.tell(table, "~" if kind < 5 else choose(random, ("=twice", "=half")))
     formula = f"[{a}{'+-**'[kind - 2]}{b}]"
     if random() < 0.35:
         letter, hole = story.number("~")
-        return story.ends(story.pick(words.AGE_B_IN).replace("{}", hole), f"({formula}+{letter})")
-    return story.asks(words.AGE_OF_B, formula)
+        return story.ends(story.pick(measures.AGE_B_IN).replace("{}", hole), f"({formula}+{letter})")
+    return story.asks(measures.AGE_OF_B, formula)
 
 
 def percents(random: Random) -> Problem:
@@ -315,16 +328,16 @@ def percents(random: Random) -> Problem:
     story, kind = Story(random), random()
     if kind < 0.35:
         (a,) = story.tell(words.HAS, "")
-        (p,) = story.tell(words.PERCENT_RED, "%")
-        return story.asks(words.HOW_MANY_RED, f"([{a}*{p}]/100)")
+        (p,) = story.tell(measures.PERCENT_RED, "%")
+        return story.asks(measures.HOW_MANY_RED, f"([{a}*{p}]/100)")
     if kind < 0.65:
         (a,) = story.tell(words.HAS, "")
-        (p,) = story.tell(words.PERCENT_GONE, "%")
+        (p,) = story.tell(measures.PERCENT_GONE, "%")
         return story.asks(words.IS_LEFT, f"({a}-([{a}*{p}]/100))")
-    (a,) = story.tell(words.COSTS, "$")
+    (a,) = story.tell(money.COSTS, "$")
     less = random() < 0.5
-    (p,) = story.tell(words.CHEAPER if less else words.DEARER, "%")
-    return story.asks(words.NEW_PRICE, f"({a}{'-' if less else '+'}([{a}*{p}]/100))")
+    (p,) = story.tell(measures.CHEAPER if less else measures.DEARER, "%")
+    return story.asks(measures.NEW_PRICE, f"({a}{'-' if less else '+'}([{a}*{p}]/100))")
 
 
 def unknown(random: Random) -> Problem:
@@ -343,10 +356,59 @@ def unknown(random: Random) -> Problem:
     return story.asks(words.HOW_MANY_CAME if gained else words.HOW_MANY_WENT, f"({b}-{a})" if gained else f"({a}-{b})")
 
 
+def _scene(story: Story, scenes: tuple[Scene, ...], name: str) -> tuple[list[str], str, str]:
+    """The lines, the question and the formula of one of `scenes`, noted in the key."""
+    at = int(story.random() * len(scenes))
+    lines, asked = scenes[at]
+    chosen = [int(story.random() * len(line)) for line in lines]
+    kind = int(story.random() * len(asked))
+    formula, questions = list(asked.items())[kind]
+    question = int(story.random() * len(questions))
+    story.chosen += [f"{name}{at}", *(f"WORDING{i}" for i in chosen), f"FORMULA{kind}", f"QUESTION{question}"]
+    return [line[i] for line, i in zip(lines, chosen, strict=True)], questions[question], formula
+
+
+def scene(random: Random) -> Problem:
+    """A problem of fixed shape, and one of its questions."""
+    story, (name, scenes) = Story(random), choose(random, SCENES)
+    told, question, formula = _scene(story, scenes, name)
+    story.told += told
+    return story.ends(question, formula)
+
+
+def chain(random: Random) -> Problem:
+    """A quantity, perhaps changed, and at last something done with it: up to three operations."""
+    story, kind = Story(random), random()
+    if kind < 0.35:
+        (formula,) = story.tell(words.HAS, "")
+    elif kind < 0.6:
+        a, b = story.tell(chains.STOCKS, "", "")
+        formula = f"({a}+{b})"
+    elif kind < 0.75:
+        a, b = story.tell(chains.DIMINISHED, "", "")
+        formula = f"[{a}-{b}]"
+    else:
+        a, b = story.tell(groups_of.GROUPS, "~", "")
+        formula = f"[{a}*{b}]"
+    formula, took = _events(story, formula, words.GAINS, words.LOSES, int(random() * (2.2 if kind < 0.35 else 1.6)))
+    if kind >= 0.35 and random() < 0.4:
+        return story.asks(words.IS_LEFT if took else words.HAS_NOW, formula)
+    told, question, closing = _scene(story, CLOSINGS, "CLOSING")
+    letter, _ = story.number()
+    story.told += [line.replace("{n", "{" + letter) for line in told]
+    return story.ends(question, closing.replace("n", letter).replace("F", formula))
+
+
+DIVISIONS = (
+    (groups_of.SHARES, groups_of.SHARE_OF_EACH), (groups_of.SHARES, groups_of.SHARE_OF_EACH), (groups_of.DIVIDES, groups_of.IN_EACH_PART),
+    (groups_of.PACKS, groups_of.HOW_MANY_PACKS), (groups_of.PORTIONS, groups_of.HOW_MANY_PEOPLE),
+    (groups_of.BUNDLES, groups_of.HOW_MANY_BUNDLES),
+)  # fmt: skip
+SCENES = (("PARTS", PARTS), ("COMPARED", COMPARED), ("GROUPED", GROUPED), ("PAID", PAID), ("WAYS", WAYS), ("TIMES", TIMES))
 FAMILIES: tuple[tuple[Callable[[Random], Problem], float], ...] = (
-    (possessions, 0.2), (half_of_them, 0.06), (told_backwards, 0.04), (at_a_place, 0.08), (together, 0.07), (difference, 0.05),
+    (possessions, 0.2), (half_of_them, 0.1), (told_backwards, 0.04), (at_a_place, 0.08), (together, 0.07), (difference, 0.05),
     (compared, 0.08), (groups, 0.1), (had_then_groups, 0.03), (shared, 0.08), (prices, 0.06), (purse, 0.05), (missing_money, 0.02),
-    (rates, 0.06), (lengths, 0.03), (ages, 0.05), (percents, 0.03), (unknown, 0.05),
+    (rates, 0.06), (lengths, 0.03), (ages, 0.05), (percents, 0.08), (unknown, 0.05), (scene, 0.6), (chain, 0.2),
 )  # fmt: skip
 
 

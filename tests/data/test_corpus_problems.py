@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanochat.data import corpus, problem_words
-from nanochat.data.corpus_problems import draw_problem, printed, settled, steps, word_problem
-from nanochat.data.problem_grammar import FAMILIES, SOME_WORDS, Problem, compose
+from nanochat.data import corpus, problem_nouns
+from nanochat.data.corpus_grammar import compiled, fill
+from nanochat.data.corpus_problems import draw_problem, printed, settled, steps, word_problem, wording
+from nanochat.data.problem_grammar import CLOSINGS, FAMILIES, SCENES, SOME_WORDS, TABLES, Problem, compose
 from nanochat.data.problem_templates import WRITTEN
 from nanochat.data.split import held_out
 
 COUNTS = {"train": 3_000, "val": 400, "test": 400}
 NUMBER = re.compile(r"\d+(?:\.\d+)?|\b(?:a dozen|dozen|half|twice)\b", re.IGNORECASE)
 NUMERALS = re.compile(
-    r"\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|hundred|thousand|third|quarter|single|pair|zero)\b",
+    r"\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|hundred|thousand|single|pair|zero)\b",
     re.IGNORECASE,
 )
 
@@ -79,19 +80,101 @@ def test_every_family_gives_problems_that_can_be_solved(family):
         assert execute(assistant["plan"], numbers_in(user["content"])) == Fraction(assistant["content"]), made
 
 
-def test_every_sentence_of_the_tables_is_used_by_some_story():
-    random, used = Random(2).random, set()
-    for _ in range(30_000):
-        used |= set(compose(random).key.split())
-    tables = {name: len(table) for name, table in vars(problem_words).items() if isinstance(table, tuple) and name in _chosen_from()}
-    assert used == {f"{name}{i}" for name, size in tables.items() for i in range(size)}
+@pytest.fixture(scope="module")
+def composed() -> list[Problem]:
+    random = Random(2).random
+    return [compose(random) for _ in range(60_000)]
 
 
-def _chosen_from() -> set[str]:
-    """Tables of which sentences are picked; the others hold single words."""
-    return {name for name, table in vars(problem_words).items() if isinstance(table, tuple)} - {
-        "WHO", "WHERE", "UNITS_OF_MONEY", "PERIODS", "DISTRACTIONS"
-    }  # fmt: skip
+IN_SCENE = re.compile(r"([A-Z]+\d+)((?: WORDING\d+)*) FORMULA(\d+) QUESTION(\d+)")
+
+
+def test_every_sentence_of_the_tables_is_used_by_some_story(composed):
+    used = {word for problem in composed for word in IN_SCENE.sub("", problem.key).split()}
+    assert used == {f"{name}{i}" for name, table in TABLES.items() for i in range(len(table))}
+
+
+def test_every_wording_and_question_of_the_scenes_is_used(composed):
+    lines, asked = set(), set()
+    for scene, wordings, kind, question in (found for problem in composed for found in IN_SCENE.findall(problem.key)):
+        lines |= {(scene, line, int(at)) for line, at in enumerate(re.findall(r"\d+", wordings))}
+        asked.add((scene, int(kind), int(question)))
+    for name, scenes in (*SCENES, ("CLOSING", CLOSINGS)):
+        for i, (told, questions) in enumerate(scenes):
+            assert all((f"{name}{i}", n, at) in lines for n, line in enumerate(told) for at in range(len(line)))
+            assert all((f"{name}{i}", kind, at) in asked for kind, group in enumerate(questions.values()) for at in range(len(group)))
+
+
+def sentences() -> list[tuple[str, str]]:
+    """Every sentence that may be told or asked, with the name of its table."""
+    found = [(name, text if isinstance(text, str) else text[0]) for name, table in TABLES.items() for text in table]
+    for name, scenes in (*SCENES, ("CLOSING", CLOSINGS)):
+        for told, asked in scenes:
+            found += [(name, text) for group in (*told, *asked.values()) for text in group]
+    return found
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in sentences()}))
+def test_every_sentence_is_well_formed_and_ends(name):
+    for text in (text for at, text in sentences() if at == name):
+        compiled(text)
+        assert text.endswith((".", "?")) and text == text.strip() and "  " not in text, text
+        assert not NUMERALS.search(text), text
+
+
+@pytest.mark.parametrize(
+    "more, less",
+    [("GAINS", "LOSES"), ("COME", "GO"), ("EARNS", "SPENDS"), ("HAS_MORE", "HAS_FEWER"), ("OLDER", "YOUNGER"), ("ADDS_ON", "CUTS_OFF"),
+     ("CHEAPER", "DEARER"), ("GAINED_FIRST", "LOST_FIRST"), ("GAINED_SOME", "LOST_SOME"), ("HOW_MANY_CAME", "HOW_MANY_WENT")],
+)  # fmt: skip
+def test_no_sentence_means_both_more_and_less(more, less):
+    random = Random(5).random
+    slots = (
+        problem_nouns.people(random)
+        | problem_nouns.THINGS[0]
+        | {"who": "birds", "where": "lake", "at": "on", "box": "box", "day": "Monday"}
+    )
+    slots |= {"s": "cup", "s2": "hat", "u": "euros", "m": "meters", "when": ""}
+    told = [{fill(text, random, slots) for text in TABLES[name] for _ in range(150)} for name in (more, less)]
+    assert min(map(len, told)) >= 3 and not told[0] & told[1]
+
+
+def test_the_same_sentences_always_have_the_same_formula(composed):
+    formulas: dict[tuple[str, str], str] = {}
+    for problem in composed:
+        assert formulas.setdefault((problem.told, problem.asked), problem.formula) == problem.formula, problem
+
+
+def test_every_number_of_a_formula_is_told_exactly_once(composed):
+    random = Random(6).random
+    for problem in composed[:15_000]:
+        words = wording(random, problem)
+        holes = re.findall(r"\{(\w)", words.text)
+        assert sorted(holes) == sorted({*re.findall("[a-h]", problem.formula)} | ({"x"} & {*holes})), words
+
+
+def test_form_changes_keep_what_is_told():
+    """The last event in the question, the question first, a sentence without a number: each occurs, with the formula unchanged."""
+    random = Random(7).random
+    problem = Problem("<A> has {a} <t>.\n<when><A.he> eats {b} of them.", "how many <t> does <A> have left?", "[a-b]", key="HAS0")
+    made = [wording(random, problem) for _ in range(2_000)]
+    assert all(words.formula == "[a-b]" and {"a", "b"} <= {*words.kinds} for words in made)
+    asking = [w for w in made if re.search(r"(If|After|When) (she|he|[A-Z]\w*|[Tt]he \w+) eats \{b\} of them, how many", w.text)]
+    behind = [w for w in made if re.search(r"have left (if|after|when|once) \S.* eats \{b\} of them\?", w.text)]
+    first = [w for w in made if re.match(r"How many .*\? \S", w.text)]
+    joined = [w for w in made if re.search(r"\{a\} \w+[,;]?( and| then| but| and then)? eats \{b\}", w.text)]
+    assert min(len(asking), len(behind), len(first), len(joined)) > 20
+    assert all(w.settled_by == [-1] for w in asking + behind) and any(w.settled_by == [1] for w in made)
+
+
+def test_until_somebody_is_named_the_name_stands_for_the_pronoun():
+    random = Random(8).random
+    problem = Problem(
+        "there are {a} rows with {b} <t> in each.\n<A.he> sells {c} of them.\n<A.he> smiles.", "how many are left?", "[[a*b]-c]", key="x"
+    )
+    made = [wording(random, problem) for _ in range(300)]
+    assert not any(re.search(r"\b([Ss]he|[Hh]e) sells", w.text) for w in made if w.text.startswith("There"))
+    assert sum(bool(re.search(r"\b([Ss]he|[Hh]e) smiles", w.text)) for w in made) > 200
 
 
 def test_a_sentence_settles_a_step_only_if_all_it_takes_was_told(made):
@@ -130,13 +213,27 @@ def test_texts_are_different_and_deterministic(made):
 def test_no_number_is_written_as_a_word(made):
     for split in corpus.SPLITS:
         for problem in made[split]:
-            assert not NUMERALS.search(problem["messages"][0]["content"]), problem
+            text, plan = problem["messages"][0]["content"], problem["messages"][1]["plan"]
+            assert not NUMERALS.search(text), problem
+            for word, constant in (("third", "c3"), ("quarter", "c4"), ("triple", "c3"), ("double", "c2")):
+                assert not re.search(rf"\b{word}s?\b", text) or any(constant in step for step in plan), problem
 
 
 def test_texts_read_well(made):
     for problem in made["train"]:
         text = problem["messages"][0]["content"]
-        assert text.endswith("?") and text[0].isalnum() and not re.search(r"  |[<>{}\[\]|~$]| [.,?]|\.\.", text), text
+        assert (
+            text.endswith(("?", "."))
+            and re.match(r"\w|\$\d", text)
+            and not re.search(
+                r"  |[<>{}\[\]|~]|\$(?!\d)| [.,?;]|\.\."
+                "|[,;][,;]",
+                text,
+            )
+        ), text
+        assert not re.search(
+            r"\b[Aa] (?=[aeiou])(?!one\b|use|uni)|\b[Aa]n (?![aeiou]|hour)|\b(\w+) \1\b(?! \1)", text.replace("had had", "had")
+        ), text
 
 
 def test_some_problems_have_a_number_too_many(made):

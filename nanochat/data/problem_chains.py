@@ -1,0 +1,62 @@
+"""How long stories begin and end: quantities that are told in two numbers, and what may be done at last with a quantity."""
+
+from nanochat.data.problem_scenes import EACH, Scene
+
+STOCKS = (  # two numbers whose sum <A> has
+    "<A> has {} <c> <t> and {} <c2> <t>.",
+    "<A> <gains> {} <t> and <B> <gives> <A.him> {} more.",
+    "<A> [found|bought|<maked>] {} <t> in the morning and {} in the afternoon.",
+    "<A> [gets|got|received] {} <t> from <B> and {} from <C>.",
+    "<A> has {} <t> in a [bag|drawer|basket] and {} [on the table|in the kitchen|at home].",
+    "in <A>'s <box> there are {} <c> <t> and {} <c2> <t>[ too|].",
+    "on <day>, <A> [bought|<maked>|found] {} <t>, and the day after {} more.",
+    "<A>'s <relative> <gives> <A.him> {} <t>, and <A.his> <relative> {} <t>.",
+    "[today|this week], <A> <maked> {} <c> and {} <c2> <t>.",
+)
+DIMINISHED = (  # two numbers whose difference <A> has
+    "<A> [had|has] {} <t>, but {} of them [are|were] <gone>.",
+    "<A> <maked> {} <t>, of which {} [are|were] <gone>.",
+    "of <A>'s {} <t>, {} [are|were] <gone>.",
+    "<A> [bought|got|found] {} <t> and [gave|lent|sent] {} of them to <B>.",
+    "<A> [takes|took] {} <t> to the market and [sells|sold] {} of them.",
+    "<A> has {} <t>, except that {} are not <A.his> own.",
+)
+CLOSINGS: tuple[Scene, ...] = (  # F is the quantity so far, `n` a new number
+    ((("<A.he> [shares|shared|divides|divided|splits] [the rest|them|all that <A.he> has|these <t>] [equally|evenly] among {n~} [friends"
+    "|children|people|cousins].",
+       "then {n~} [friends|children|people] [get|got|share|shared] [them|all of these] in equal parts.",
+       "<A.he> [gives|gave] them to {n~} [children|friends|neighbors], the same number to each."),), {"[F/n]": EACH}),
+    ((("<A.he> [puts|packs|packed|places] [them|these|all of them] into {n~} <boxes>, the same number in each.",
+       "they [are|were] put into {n~} <boxes>, equally many in each.",
+       "these [fill|filled] {n~} equal <boxes>.", "<A.he> makes {n~} equal [rows|groups|piles] of them."),),
+     {"[F/n]": ("how many <t> are in each?", "how many <t> [does|will] each[ of these|] hold?",
+     "how many <t> are there in each of them?")}),
+    ((("<A.he> puts {n~} of them into each <box>.", "each <box> holds {n~} of them.", "<A.he> [fills|filled] <boxes> with {n~} in each."),),
+     {"[F/n]": ("how many <boxes> [are needed|does that make|will there be]?", "how many <boxes> is that?",
+     "how many <boxes> does <A> fill?")}),
+    ((("<A.he> makes [groups|rows|piles|packs] of {n~}.", "<A.he> sorts them into [groups|rows|piles|packs] of {n~}."),),
+     {"[F/n]": ("how many [are there|does that make|will there be]?", "how many [of these |]is that?", "how many does <A> make?")}),
+    ((("<A.he> sells [them|all of them|the rest|these] for {n$} <u> each.", "each of them is sold for {n$} <u>.",
+       "[a shop|<B>] buys [them|all of these] for {n$} <u> each.",
+       "each of them [costs|is worth|brings] {n$} <u>."),),
+     {"[F*n]": ("how much money [is that|does <A> get|does that make]?", "how many <u> [is that|does that bring]?",
+     "how much [is that|are they worth] <counted>?")}),
+    ((("<A.he> [needs|wants|would like] {n} <t>[ in all|].", "for [a party|school|the shop], <A.he> needs {n}.",
+       "<A.his> [goal|plan] is {n} <t>."),),
+     {"(n-F)": ("how many more [<t> |]does <A> need?", "how many [<t> |]are [still |]missing?",
+     "how many more [<t> |]must <A> [get|find]?")}),
+    ((("<B> has {n}[ <t>|].", "<B>'s <box> holds {n}[ <t>|].", "[meanwhile|at the same time|by then], <B> has {n}[ <t>|]."),),
+     {"(F-n)": ("how many more [<t> |]does <A> have[ now|] than <B>?", "how many fewer[ <t>|] does <B> have?",
+     "by how many does <A> have more?"),
+      "(F+n)": ("how many <t> do they have <counted>?", "how many <t> do <A> and <B> have <counted>?",
+      "how many <t> is that for both together?")}),
+    ((("<B> has {n~} times as many[ as <A> has now| as that|].", "<B> has {n~} times that number."),),
+     {"[F*n]": ("how many[ <t>|] does <B> have?", "how many <t> has <B>?", "find the number of <t> that <B> has.")}),
+    ((("<B> has {n} more[ than <A> has now| than that|].", "<B> has {n} <t> more than <A> has then."),),
+     {"[F+n]": ("how many[ <t>|] does <B> have?", "how many <t> has <B>?", "find the number of <t> that <B> has.")}),
+    ((("<B> has {n} [fewer|less][ than <A> has now| than that|].", "<B> has {n} <t> fewer than <A> has then."),),
+     {"[F-n]": ("how many[ <t>|] does <B> have?", "how many <t> has <B>?", "find the number of <t> that <B> has.")}),
+    ((("<A.he> [uses|<uses>|sells|gives away] {n~} of them [a day|every day|each day].",
+       "[every|each] day, <A.he> [uses|<uses>|sells] {n~} of them."),),
+     {"[F/n]": ("how [long|many days] [do|will] they last?", "for how many days are they enough?", "after how many days are they gone?")}),
+)  # fmt: skip
