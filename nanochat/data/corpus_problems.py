@@ -13,10 +13,10 @@ Most templates are composed (`problem_grammar.py`), some are written one by one 
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nanochat.data.corpus_grammar import Random, choose, fill, polish, sample
+from nanochat.data.corpus_grammar import Random, choose, fill, polish
 from nanochat.data.corpus_world import COLORS, DAYS, PLACES
 from nanochat.data.problem_asides import DISTRACTIONS, REMARKS
 from nanochat.data.problem_grammar import SOME_WORDS, Problem, compose
@@ -182,18 +182,25 @@ def _make_even(random: Random, wording: Wording, values: dict[str, int]) -> None
                 values[letter] = 2000 * (1 + values[letter] // 2000)
 
 
+def _two(random: Random, options: Sequence) -> tuple:
+    """Two different ones of `options`; twice as fast as `sample`."""
+    size = len(options)
+    first, step = int(random() * size), 1 + int(random() * (size - 1))
+    return options[first], options[(first + step) % size]
+
+
 def _slots(random: Random) -> dict[str, str]:
-    single, colors, things = sample(random, SINGLE, 2), sample(random, COLORS, 2), sample(random, THINGS, 2)
+    (single, single2), (color, color2), (things, others) = _two(random, SINGLE), _two(random, COLORS), _two(random, THINGS)
     return {
         **people(random),
         **choose(random, BOXES),
         **choose(random, PLACES_OF_STORIES),
-        **things[0],
-        "t2": things[1]["t"],
-        "s": single[0],
-        "s2": single[1],
-        "c": colors[0],
-        "c2": colors[1],
+        **things,
+        "t2": others["t"],
+        "s": single,
+        "s2": single2,
+        "c": color,
+        "c2": color2,
         "u": choose(random, UNITS_OF_MONEY),
         "who": choose(random, WHO),
         "m": choose(random, LENGTHS),
@@ -222,14 +229,14 @@ def wording(random: Random, problem: Problem) -> Wording:
     asks = composed and random() < IN_QUESTION and len(lines) > 1 and lines[-1].startswith(WHEN) and problem.asked.startswith("how")
     event = lines.pop()[len(WHEN) : -1] if asks else ""
     told = _told(random, lines, slots)
-    known = slots if slots["A"] in told else _unnamed(slots)
-    asked = fill(problem.asked, random, known)
+    asked = fill(problem.asked, random, _known(slots, told, problem.asked))
     if event:
-        asked = _conditional(random, asked, fill(event, random, known))
+        asked = _conditional(random, asked, fill(event, random, _known(slots, told, event)))
     if random() < DISTRACTED:
         told = _distracted(random, told, asked, slots)
     if composed and random() < REMARKED:
-        told = _with(random, told, fill(choose(random, REMARKS), random, known), first=known is slots)
+        remark = choose(random, REMARKS)
+        told = _with(random, told, fill(remark, random, _known(slots, told, remark)), first=slots["A"] in told)
     first = composed and random() < QUESTION_FIRST and slots["A"] in asked and "{" not in asked and asked.endswith("?")
     text = polish(f"{asked} {told}" if first else f"{told} {asked}")
     if slots["u"] == "dollars" and random() < 0.6:
@@ -237,9 +244,11 @@ def wording(random: Random, problem: Problem) -> Wording:
     return Wording(text, dict(HOLE.findall(text)), problem.formula)
 
 
-def _unnamed(slots: dict[str, str]) -> dict[str, str]:
-    """Slots for a sentence before which <A> was not named: the name stands for the pronouns."""
+def _known(slots: dict[str, str], told: str, template: str) -> dict[str, str]:
+    """Slots for a sentence behind `told`: if <A> was not named there, the name stands for the pronouns."""
     name = slots["A"]
+    if "<A." not in template or name in told:
+        return slots
     return {**slots, "A.he": name, "A.him": name, "A.his": f"{name}'s"}
 
 
@@ -262,7 +271,7 @@ def _told(random: Random, sentences: list[str], slots: dict[str, str]) -> str:
     """The sentences filled, some two of them joined. One by one, since each is compiled only once."""
     text, joined, before = fill(sentences[0], random, slots), False, sentences[0]
     for sentence in sentences[1:]:
-        known = slots if slots["A"] in text else _unnamed(slots)
+        known = _known(slots, text, sentence)
         longer = ""
         if not joined and text.endswith(".") and random() < JOINED:
             longer = _joined(random, text[:-1], before, sentence, known)

@@ -165,7 +165,7 @@ PACKS = (
     "<A> [puts|put|packs|packed] {} [of them|<t>] into each <box>.",
     "[each|every|a] <box> [holds|has room for] {}[ of them| <t>|].",
     "{} [of them|<t>] [fit|go] into [each|every|a] <box>.",
-    "<A> [wants|decides|has|plans] to [put|place|pack] {} [of them|<t>|] [in|into] [each|every] <box>.",
+    "<A> [wants|decides|has|plans] to [put|place|pack] {} [of them|<t>] [in|into] [each|every] <box>.",
     "there is room for {}[ of them| <t>|] in each <box>.",
     "[with|using] {} [of them|<t>], <A> can [fill|pack] a <box>.",
     "<A> [packs|packed|sorts|sorted|puts|put] [them|the <t>|all of them] [in|into] <boxes> of {}[ each|].",

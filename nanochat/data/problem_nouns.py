@@ -5,10 +5,8 @@
 No word here is a numeral.
 """
 
-from dataclasses import replace
-
 from nanochat.data.corpus_grammar import RULES, Random, choose
-from nanochat.data.corpus_world import PEOPLE, person_slots
+from nanochat.data.corpus_world import PEOPLE, PRONOUNS
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -90,7 +88,9 @@ _SYLLABLES = (
 
 
 def _slots_of(prefix: str, named: list[tuple[str, str]]) -> tuple[dict[str, str], ...]:
-    return tuple(person_slots(prefix, replace(PEOPLE[0], name=name, he=he)) for name, he in named)
+    return tuple(
+        {prefix: name, **dict(zip((f"{prefix}.he", f"{prefix}.him", f"{prefix}.his"), PRONOUNS[he], strict=True))} for name, he in named
+    )
 
 
 _NAMED = [(name, he) for he, names in NAMES.items() for name in names]
@@ -124,8 +124,8 @@ def people(random: Random) -> dict[str, str]:
     if random() < 0.07:
         he = choose(random, ("she", "he"))
         b = {**choose(random, _OF_KIN[he]), "B": f"{a['A.his']} {choose(random, _KIN[he])}"}
-    c, d = choose(random, OTHER_NAMES), choose(random, OTHER_NAMES)
-    if a["A"] == b["B"] or len({a["A"], b["B"], c, d}) < 4:
+    c, d, first, second = choose(random, OTHER_NAMES), choose(random, OTHER_NAMES), a["A"], b["B"]
+    if first == second or c == d or c in (first, second) or d in (first, second):
         return people(random)
     return {**a, **b, "C": c, "D": d}
 

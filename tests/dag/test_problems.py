@@ -86,8 +86,8 @@ def test_numbers_are_digits_or_words_and_some_are_neither(tokenizer):
     texts = [text_of(tokenizer, made, row) for made in [batch(tokenizer, 1500)] for row in range(1500)]
     share = np.mean([not re.search(r"\d", text) for text in texts])
     assert 0.05 < share < 0.2
-    for word in ("a dozen", "half of", "twice as", "percent", "%", "in a week"):
-        assert any(word in text for text in texts), word
+    for word in ("a dozen", "half of", "twice as", "percent", "%", "in an? (?:week|day|hour|year)"):
+        assert any(re.search(word, text) for text in texts), word
 
 
 def test_as_many_operations_as_asked_for_and_never_more_than_there_are(tokenizer):
