@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from nanochat import common
 from nanochat.common import Interrupted, UserError
@@ -30,6 +31,7 @@ from nanochat.pipeline.digests import digest
 from nanochat.pipeline.explain import explain, own_words
 from nanochat.pipeline.inputs import Input, absent, check_base, check_data_dir, missing, require
 from nanochat.pipeline.ledger import append_line, git_commit, located, portable, read_lines, read_status, record, stage_folder, stage_label
+from nanochat.pipeline.offline import guarded
 
 __all__ = ["Input", "Run", "Stage", "absent", "check_base", "digest", "execute", "explain", "git_commit", "missing", "read_status",
            "stage_folder", "stage_label"]  # fmt: skip
@@ -154,11 +156,12 @@ def execute(stage: Stage, argv: list[str] | None = None) -> int:
         name = stage_label(stage.name, config.tag)
         run = Run(stage.name, config.tag, stage_folder(stage.name, config.tag), config)
         check_base(config.profile)
-        inputs = stage.inputs(config)
-        require(inputs)
-        _claim(run)
-        with _only_one(run):
-            code = _execute_locked(stage, run, inputs)
+        with guarded(_hosts_of_mirror(config)):
+            inputs = stage.inputs(config)
+            require(inputs)
+            _claim(run)
+            with _only_one(run):
+                code = _execute_locked(stage, run, inputs)
     except (UserError, OSError) as error:
         common.say(f"{name}: {explain(error)}")
         return EXIT_USAGE if isinstance(error, UserError) else EXIT_FAILED
@@ -384,6 +387,12 @@ def _plain_number(value):
         return value
     value = float(value)
     return value if math.isfinite(value) else None
+
+
+def _hosts_of_mirror(config) -> tuple[str, ...]:
+    """What an online mirror may reach: the one connection that a person can ask a stage for."""
+    address = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
+    return (urlsplit(address).hostname or "",) if config.wandb == "online" else ()
 
 
 def _mirror(run: Run):
