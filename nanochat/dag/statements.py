@@ -64,6 +64,7 @@ def draw_chains(rng, n: int, k: int, max_digits: int, decimal_share: float) -> C
     m = k + 1 + most
     first_is_number, others, inline = rng.random(n) < 0.5, rng.integers(0, most + 1, n), rng.random(n) < INLINE
     length = k + first_is_number
+    inline &= length + others > 1  # something is said before the question
     at, count = np.arange(m), (length + others)[:, None]
     written = at < count
     order = np.where(written, rng.random((n, m)), 2.0)

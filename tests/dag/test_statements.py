@@ -46,6 +46,7 @@ def test_value_and_split_agree_with_an_independent_reader(tokenizer, split, oper
         text = text_of(tokenizer, batch, row)
         asked, exact = read(text)
         assert Fraction(format_value(batch.value[row])) == exact, text
+        assert not text.startswith(" "), text
         assert held_out(asked) == (split == "val") and asked.count("(") == batch.operations[row]
         plain = [int(i) for i in batch.ids[row, : batch.length[row]] if i < len(tokenizer.ranks)]
         assert tokenizer.encode(text) == plain
