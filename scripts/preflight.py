@@ -1,11 +1,12 @@
 """Finds what would stop a run before it starts: on the login node, and as the first step of a job.
 
     python -m scripts.preflight --profile=d20_a100x8
+    python -m scripts.preflight --profile=d20_a100x8 --time_limit=12:00:00
     python -m scripts.preflight --profile=d20_a100x8 --only=dag_eval.sft     # one stage
 
 Opens every file of every stage offline, imports every package, checks the tokenizer against the checkpoints, the GPUs, the base
-directory. One line for each finding, with its remedy. Exit code 0: all is well; 1: warnings only; 2: something
-would stop the run.
+directory, and compares memory, disk and time limit with the forecast. One line for each finding, with its remedy. Exit code 0: all
+is well; 1: warnings only; 2: something would stop the run.
 """
 
 import time
@@ -17,6 +18,7 @@ from nanochat.config import option, parse
 from nanochat.pipeline import plan, preflight
 from nanochat.pipeline.explain import explain
 from nanochat.pipeline.inputs import check_data_dir
+from nanochat.pipeline.slurm import parse_time
 from nanochat.pipeline.verdicts import BAD, Verdict, count, exit_code
 
 
@@ -26,6 +28,7 @@ class Config:
     data_dir: str = option("", "folder with the original data files; default: NANOCHAT_DATA_DIR, then <base directory>/data")
     first: str = option("", "stage to begin with", flag="from")
     only: str = option("", "the one stage to look at")
+    time_limit: str = option("", "time limit of the job to come; default: that of the job this runs in", unit="HH:MM:SS")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,8 +37,9 @@ def main(argv: list[str] | None = None) -> int:
         common.stay_home()
         config = parse(Config, "preflight", argv)
         check_data_dir(config.data_dir)
+        seconds = parse_time(config.time_limit) if config.time_limit else None
         steps = plan.choose(plan.make_plan(config.profile, config.data_dir), config.first, config.only)
-        for verdict in preflight.examine(config.profile, steps):
+        for verdict in preflight.examine(config.profile, steps, seconds):
             found.append(verdict)
             print(verdict, flush=True)
     except (UserError, ImportError, OSError) as error:

@@ -16,8 +16,9 @@ from pathlib import Path
 from nanochat import common
 from nanochat.common import UserError
 from nanochat.config import load_profile
-from nanochat.pipeline import needs, plan
+from nanochat.pipeline import needs, plan, slurm
 from nanochat.pipeline.explain import explain
+from nanochat.pipeline.forecast import Forecast, fits, forecast, machine_for
 from nanochat.pipeline.inputs import Input, check_base
 from nanochat.pipeline.ledger import portable, stage_label
 from nanochat.pipeline.plan import Step
@@ -29,10 +30,11 @@ NAMED = 3  # files named in one line; of more the number
 WASTE = 0.1  # share of a GPU's memory that others may hold
 
 
-def examine(profile: str, steps: list[Step]) -> Iterator[Verdict]:
-    """One verdict for each thing that is wrong, and one for each kind of thing that is well."""
+def examine(profile: str, steps: list[Step], seconds: float | None = None) -> Iterator[Verdict]:
+    """One verdict for each thing that is wrong, and one for each kind of thing that is well. `seconds`: the job's time limit."""
     for look in (place, packages, files, tokenizer, gpus):
         yield from look(profile, steps)
+    yield from resources(profile, steps, slurm.seconds_left() if seconds is None else seconds)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -238,3 +240,81 @@ def _each_gpu(count: int) -> Iterator[Verdict]:
         if free < (1 - WASTE) * total:
             used = (total - free) / 2**30
             yield Verdict(WARN, f"GPU {index} has {used:.0f} of {total / 2**30:.0f} GiB in use by others; nvidia-smi shows by whom")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Against the forecast
+
+
+def resources(profile: str, steps: list[Step], seconds: float | None) -> Iterator[Verdict]:
+    """Batches, GPU memory, disk, files, text and time against what the run is expected to take."""
+    whole = plan.make_plan(profile, processes=1)  # later stages are the size of earlier ones
+    if not all(step.module.startswith("scripts.") for step in whole):
+        return
+    processes = int(os.environ.get("NPROC") or 0) or plan.count_gpus() or load_profile(profile).get("gpus", 0)
+    try:
+        expected = forecast(profile, whole, machine_for(processes if plan.count_gpus() or not os.environ.get("NPROC") else 0))
+    except UserError as error:
+        yield Verdict(BAD, str(error))
+        return
+    labels = {step.label for step in steps}
+    chosen = Forecast(profile, expected.machine, [s for s in expected.stages if s.work.label in labels], expected.text, expected.downloads)
+    yield from (verdict for look in (_gpu_memory, _disk, _text) for verdict in look(chosen))
+    yield from _time(chosen, seconds)
+
+
+def _gpu_memory(expected: Forecast) -> Iterator[Verdict]:
+    here = plan.count_gpus()
+    if not here or not expected.memory.mid:
+        return
+    import torch
+
+    least = min(torch.cuda.get_device_properties(i).total_memory for i in range(here)) / 1e9
+    low, mid, high = (value / 1e9 for value in (expected.memory.low, expected.memory.mid, expected.memory.high))
+    text = f"the largest stage needs about {mid:.0f} GB on each GPU ({low:.0f} - {high:.0f}), which have {least:.0f}"
+    if high < least:
+        yield Verdict(OK, text)
+    else:
+        yield Verdict(BAD if low > least else WARN, f"{text}; halve device_batch in config/{expected.profile}.toml")
+
+
+def _disk(expected: Forecast) -> Iterator[Verdict]:
+    existing = next(p for p in (common.base_dir(), *common.base_dir().parents) if p.exists())
+    wanted = sum(stage.work.disk for stage in expected.stages if not stage.done)
+    free, names, most_names = _free(existing)
+    text = f"about {wanted / 1e9:.1f} GB will be written to {existing}, where {free / 1e9:.1f} GB are free"
+    remedy = "free some space, or set NANOCHAT_BASE_DIR to another disk (a quota may grant less still)"
+    yield Verdict(OK, text) if free > 1.2 * wanted else Verdict(WARN if free > 0.6 * wanted else BAD, f"{text}; {remedy}")
+    if most_names and names < expected.files:
+        text = f"about {expected.files} files will be made and {existing} has room for {names}"
+        yield Verdict(BAD, f"{text}; remove small files there, or set NANOCHAT_BASE_DIR to another disk")
+
+
+def _free(folder: Path) -> tuple[float, int, int]:
+    """Bytes and names (inodes) that a folder's disk has left, and names in all: 0 where it does not count them."""
+    disk = os.statvfs(folder)
+    return float(disk.f_bavail * disk.f_frsize), disk.f_favail, disk.f_files
+
+
+def _text(expected: Forecast) -> Iterator[Verdict]:
+    needed, brought = expected.text.shards, expected.text.downloaded
+    if needed and brought and needed.mid > brought:
+        text = f"training needs {needed.mid:.0f} shards of text ({needed.low:.0f} - {needed.high:.0f}) and the profile downloads {brought}"
+        yield Verdict(WARN, f"{text}: it will be read {needed.mid / brought:.1f} times; raise shards in [prefetch]")
+
+
+def _time(expected: Forecast, seconds: float | None) -> Iterator[Verdict]:
+    left = expected.left
+    if not left.mid:
+        yield Verdict(OK, "every stage is done already")
+        return
+    span = (
+        f"{common.duration(left.mid)} of work left on {expected.machine.name} ({common.duration(left.low)} - {common.duration(left.high)})"
+    )
+    if seconds is None:
+        yield Verdict(OK, span)
+    elif left.high <= seconds:
+        yield Verdict(OK, f"{span}; {common.duration(seconds)} allowed: it fits")
+    else:
+        words = " ".join(fits(left, max(seconds, 1.0)).split()[1:])
+        yield Verdict(WARN, f"{span}; limit {words}; it is saved and goes on when the job is submitted again, or ask for more with --time")

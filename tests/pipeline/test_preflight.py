@@ -204,6 +204,7 @@ def test_the_script_prints_a_line_for_each_and_gives_the_exit_code(capsys, base_
     assert script.main(["--profile=embedded"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[-1].startswith("preflight: nothing to mend") and all(line[:6] == "ok    " for line in out[:-1])
+    assert any("of work left on" in line for line in out)
     assert script.main(["--profile=d20_a100x8", f"--data_dir={data.parent}"]) == 2
     assert script.main(["--profile=nonsense"]) == 2 and "there is no profile" in capsys.readouterr().out
     assert not base_dir.exists()

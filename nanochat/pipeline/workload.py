@@ -1,0 +1,314 @@
+"""How much work the stages of a profile are: tokens, steps, parameters, operations, memory, files. From settings alone, so that it can
+be said before there is any data. Parameters, operations and what a step keeps for its backward pass are those of the real model,
+built without memory (torch's fake tensors); what depends on data not read yet is a range.
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+import tempfile
+from dataclasses import dataclass, field
+
+from nanochat.config import load_profile
+from nanochat.pipeline.plan import Step
+from nanochat.pipeline.throughput import NOTHING, Machine, Range, sure
+
+TRAINING = ("base_train", "mid_train", "chat_sft")
+SHARD_CHARACTERS = 250e6  # of a file of pretraining text; about 100 MB
+SHARD_BYTES = 100e6
+CHARACTERS_PER_TOKEN = Range(3.4, 4.2, 4.8)  # one token per digit; nanochat's 65,536 tokens reach 4.8
+# Items and tokens each: counted with our tokenizer of 2,048 tokens where files were at hand (larger ones need a fifth fewer);
+# smoltalk from nanochat's 401 M tokens of midtraining, of which all else is a twentieth.
+ITEMS = {
+    "smoltalk": (460_341, Range(700, 880, 1050)), "mmlu": (99_842, Range(75, 105, 150)), "gsm8k": (7_106, Range(180, 220, 260)),
+    "arc_easy": (2_139, Range(80, 95, 115)), "arc_challenge": (1_055, Range(90, 105, 125)), "openbookqa": (4_742, Range(55, 65, 75)),
+    "alpaca": (4_744, Range(110, 130, 150)), "oasst": (95, Range(600, 750, 900)), "facts": (12_000, Range(40, 45, 48)),
+    "identity": (4_000, Range(40, 47, 50)), "embedded_chat": (12_000, Range(42, 50, 54)), "word_problems": (12_000, Range(42, 50, 54)),
+}  # fmt: skip
+UNKNOWN_ITEMS = (5_000, Range(50, 150, 600))
+EXPRESSION = Range(24, 29, 40)  # tokens of a generated expression with its answer
+QUESTIONS = {"arc_easy": 2376, "arc_challenge": 1172, "mmlu": 14_042, "gsm8k": 1319, "humaneval": 164, "openbookqa": 500}
+SOME_QUESTIONS = 300  # of a test set that the project makes itself
+CORE_TOKENS = Range(60e6, 150e6, 400e6)  # of all prompts of all 22 tasks, 91,000 items
+CORE_ITEMS = 91_000 / 22  # of a task
+TOWER_OPERATIONS = 9.5e6  # a token costs with the embedded tower plugged in what so many operations cost: measured, see docs/dag_results.md
+LABELS_PER_TOKEN = 2.0  # bytes on disk
+CHECKPOINTS = 3  # on disk at once: two are kept, one is being written
+SMALL_VOCABULARY = 1024  # tokens; what the head keeps is counted, for its loss works in thousands of small pieces on a CPU
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One stage. `work`: unit of throughput.py -> amount. Bytes: `memory` of one process's device, `disk` of what stays."""
+
+    label: str
+    stage: str
+    work: dict[str, Range] = field(default_factory=dict)
+    tokens: Range = NOTHING
+    steps: Range = NOTHING
+    weights: float = 0.0
+    flops: Range = NOTHING  # of training alone
+    memory: Range = NOTHING
+    disk: float = 0.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A GPT as the profile describes it: weights, operations per trained token, bytes of weights, gradients and optimizer, and bytes
+    that a forward pass keeps for its backward pass: `fixed`, and for each row of `length` tokens."""
+
+    params: int
+    flops_per_token: int
+    length: int
+    state: int
+    fixed: float
+    per_row: float
+
+    def memory(self, rows: int) -> float:
+        """Bytes that training on so many rows at a time holds at once."""
+        return self.state + self.fixed + rows * self.per_row
+
+
+@dataclass(frozen=True)
+class Text:
+    """The pretraining text: tokens that training needs, files that takes, files the profile downloads (None: not shards)."""
+
+    needed: Range
+    shards: Range | None
+    downloaded: int | None
+
+    @property
+    def there(self) -> Range:
+        """Tokens of all shards that are downloaded."""
+        characters = (self.downloaded or 0) * SHARD_CHARACTERS
+        return Range(*(characters / c for c in (CHARACTERS_PER_TOKEN.high, CHARACTERS_PER_TOKEN.mid, CHARACTERS_PER_TOKEN.low)))
+
+
+class Workloads:
+    """The workloads of a profile's steps on a machine. UserError for a batch that cannot be reached with its processes."""
+
+    def __init__(self, profile: str, steps: list[Step], machine: Machine):
+        self.machine, self.tables = machine, load_profile(profile)
+        self.processes = machine.devices if machine.gpu else 1
+        self.configs = {step.label: step.stage.configure(list(step.argv)) for step in steps}
+        self.names = {step.label: step.stage.name for step in steps}
+
+    def all(self) -> list[Workload]:
+        """One workload per step, in order."""
+        makers = {
+            "tok_train": self._tok_train,
+            "base_train": self._base_train,
+            "base_eval": self._base_eval,
+            "dag_train": self._dag_train,
+            "dag_eval": self._dag_eval,
+            "mid_train": self._chat,
+            "chat_sft": self._chat,
+            "chat_eval": self._chat_eval,
+        }
+        return [makers.get(name, self._small)(label, self.configs[label]) for label, name in self.names.items()]
+
+    def text(self) -> Text:
+        """What the text must offer, and what the download brings of it."""
+        label = next((label for label, name in self.names.items() if name == "base_train"), None)
+        needed = self._base_train(label, self.configs[label]).tokens if label else NOTHING
+        if label is None or not self.configs[label].text.startswith("base_data/"):
+            return Text(needed, None, None)
+        begun = 1 + 1 / self.configs[label].sequence_len  # packing drops nothing; a document that is cut gets another <|bos|>
+        characters = [n * begun * c for n, c in zip(_ends(needed), _ends(CHARACTERS_PER_TOKEN), strict=True)]
+        shards = Range(*(math.ceil(c / SHARD_CHARACTERS) for c in characters))
+        return Text(needed, shards, self.tables.get("prefetch", {}).get("shards"))
+
+    # -- stages -------------------------------------------------------------------------------------------------------
+
+    def _small(self, label: str, config) -> Workload:
+        return Workload(label, self.names[label], {"starts": sure(1)})
+
+    def _tok_train(self, label: str, config) -> Workload:
+        unit = "corpus characters" if config.text == "embedded" else "characters"
+        return Workload(label, "tok_train", {"starts": sure(1), unit: sure(config.max_chars)}, disk=1e6)
+
+    def _base_train(self, label: str, config) -> Workload:
+        model = self.model(config)
+        per_step = self._tokens_per_step(config, model.length)
+        wanted = config.tokens or config.tokens_per_param * (model.flops_per_token - self._attention(config)) / 6
+        steps = config.steps or max(1, round(wanted / per_step))
+        shards = self.tables.get("prefetch", {}).get("shards") if config.text.startswith("base_data/") else None
+        work = self._training(config, model, sure(steps * per_step), steps)
+        if shards:
+            work["characters"] = sure(shards * SHARD_CHARACTERS)
+        tokens_on_disk = (shards or 0) * SHARD_CHARACTERS / CHARACTERS_PER_TOKEN.mid * LABELS_PER_TOKEN
+        return self._trained(label, model, config, sure(steps * per_step), steps, work, tokens_on_disk)
+
+    def _chat(self, label: str, config) -> Workload:
+        model = self.model(self._base_of(config))
+        per_step = self._tokens_per_step(config, model.length)
+        tokens = sure(config.steps * per_step) if config.steps else self._epoch(config)
+        steps = config.steps or max(1, math.ceil(tokens.mid / per_step))
+        work = self._training(config, model, tokens, steps)
+        if getattr(config, "dag_depth", None) != 0 and "dag_train" in self.names.values():
+            towers = [self.configs[name].width for name, stage in self.names.items() if stage == "dag_train"]
+            extra = TOWER_OPERATIONS * (towers[0] / 64) ** 2
+            work["flops"] += Range(tokens.low * extra * 0.5, tokens.mid * extra, tokens.high * extra * 4)
+        return self._trained(label, model, config, tokens, steps, work)
+
+    def _trained(self, label, model: Model, config, tokens: Range, steps: int, work: dict, more_disk: float = 0.0) -> Workload:
+        memory = Range(0.9, 1.0, 1.25) * model.memory(config.device_batch)
+        per_step = self._tokens_per_step(config, model.length)
+        disk = CHECKPOINTS * (model.state - 4 * model.params) + more_disk  # no gradients
+        return Workload(label, self.names[label], work, tokens, Range(*(math.ceil(t / per_step) for t in _ends(tokens))), model.params,
+                        tokens * model.flops_per_token, memory, disk)  # fmt: skip
+
+    def _training(self, config, model: Model, tokens: Range, steps: int) -> dict[str, Range]:
+        """Operations of the steps, and of the evaluations between them: forward only, a third."""
+        times = (steps - 1) // config.eval_every + 1 if config.eval_every else 1
+        passes = getattr(config, "eval_passes", 0) * config.device_batch * model.length * self.processes
+        read = times * (passes + (getattr(config, "eval_tokens", 0)))
+        return {"starts": sure(1), "flops": tokens * model.flops_per_token + Range(0.3, 1, 1) * (read * model.flops_per_token / 3)}
+
+    def _dag_train(self, label: str, config) -> Workload:
+        examples, width = config.steps * config.device_batch * self.processes, config.width
+        weights = self._vocabulary() * width + (12 * config.layers + 8.5) * width**2  # embedding, blocks, and what decides
+        work = {"starts": sure(1)}
+        if self.machine.gpu:
+            work["tower steps"] = sure(config.steps)
+        else:
+            work["example weights"] = Range(0.8, 1, 1.3) * (examples * weights)
+        return Workload(label, "dag_train", work, steps=sure(config.steps), weights=weights, disk=CHECKPOINTS * 12 * weights)
+
+    def _base_eval(self, label: str, config) -> Workload:
+        model = self.model(self._base_of(config, "model_tag"))
+        read = sure(2.0 * config.eval_tokens) if self.machine.gpu else Range(0.5, 1, 1) * (2.0 * config.eval_tokens)
+        if config.core and "eval_bundle" in self.tables.get("prefetch", {}).get("assets", []):
+            share = min(1.0, config.max_per_task / CORE_ITEMS) if config.max_per_task >= 0 else 1.0
+            read = read + CORE_TOKENS * share
+        return Workload(label, "base_eval", {"starts": sure(1), "flops": read * (model.flops_per_token / 3)}, weights=model.params)
+
+    def _chat_eval(self, label: str, config) -> Workload:
+        asked = 0
+        for text in config.tasks:
+            name, _, limit = text.partition(":")
+            most = int(limit) if limit else config.max_problems or math.inf
+            asked += min(most, QUESTIONS.get(name, SOME_QUESTIONS))
+        return Workload(label, "chat_eval", {"starts": sure(1), "answers": sure(asked)})
+
+    def _dag_eval(self, label: str, config) -> Workload:
+        cells = config.operations * (len(config.suites) or 1)
+        return Workload(label, "dag_eval", {"starts": sure(1), "expressions": sure(config.items * cells)})
+
+    # -- sizes --------------------------------------------------------------------------------------------------------
+
+    def _vocabulary(self) -> int:
+        label = next((label for label, name in self.names.items() if name == "tok_train"), None)
+        return self.configs[label].vocab_size if label else 32_768
+
+    def _base_of(self, config, key: str = "base_tag"):
+        """The configuration of the base model that a later stage goes on from; the only one where its own name is not known."""
+        found = {c.tag: c for label, c in self.configs.items() if self.names[label] == "base_train"}
+        return found.get(getattr(config, key, ""), next(iter(found.values()), None))
+
+    def _tokens_per_step(self, config, length: int) -> int:
+        from nanochat.train.settings import accumulation
+
+        per_pass = config.device_batch * length * self.processes
+        return per_pass * accumulation(config.total_batch, per_pass)
+
+    def _epoch(self, config) -> Range:
+        """Tokens of one epoch of a mixture with its expressions and its share of text; rows are filled to about 98 %."""
+        from tasks.common import parse_share
+
+        total = EXPRESSION * config.arithmetic
+        for text in config.mixture:
+            share = parse_share(text)
+            rows, each = ITEMS.get(share.name, UNKNOWN_ITEMS)
+            total = total + each * (min(share.limit or rows, rows) * share.repeat)
+        return total * (1.02 / (1 - getattr(config, "text_share", 0.0)))
+
+    def _attention(self, config) -> int:
+        c = self._gpt_config(config)
+        return 12 * c.n_layer * c.n_head * c.head_dim * c.sequence_len
+
+    def _gpt_config(self, config):
+        from nanochat.model.presets import make_config
+
+        sizes = {name: getattr(config, name) for name in ("aspect_ratio", "head_dim", "sequence_len", "value_embeddings")}
+        return make_config(config.depth, vocab_size=self._vocabulary(), **sizes)
+
+    def model(self, config) -> Model:
+        """The model of a base_train configuration."""
+        return measure(self._gpt_config(config), bfloat16=bool(self.machine.gpu))
+
+
+_measured: dict[tuple, Model] = {}  # a model of many layers takes seconds
+
+
+def measure(config, bfloat16: bool) -> Model:
+    """Counts of a GPT and what it keeps for its backward pass, without computing or allocating anything.
+
+    Its layers are alike in pairs (every second has value embeddings), so models of two and of four layers tell the rest.
+    """
+    key = (repr(config), bfloat16)
+    if key not in _measured:
+        with _caches_aside():
+            _measured[key] = _measure(config, bfloat16)
+    return _measured[key]
+
+
+@contextlib.contextmanager
+def _caches_aside():
+    """Torch makes a folder for its compiler's cache as soon as tensors are faked: one that goes away again."""
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    before = os.environ.get(name)
+    with tempfile.TemporaryDirectory() as aside:
+        os.environ[name] = aside
+        try:
+            yield
+        finally:
+            os.environ.pop(name)
+            os.environ.update({name: before} if before is not None else {})
+
+
+def _measure(config, bfloat16: bool) -> Model:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from nanochat.model.gpt import GPT
+
+    with FakeTensorMode():
+        model = GPT(config)
+    counts = model.num_params()
+    kept = {(layers, rows): _kept(config, layers, rows, bfloat16) for layers in (2, 4) for rows in (1, 2)}
+    whole = {rows: kept[2, rows] + (config.n_layer - 2) / 2 * (kept[4, rows] - kept[2, rows]) for rows in (1, 2)}
+    state = 4 * (4 * counts["total"] - counts.get("matrix", 0))  # weights, gradients, twice as much for AdamW, as much for Muon
+    per_row = whole[2] - whole[1]
+    return Model(counts["total"], model.flops_per_token(), config.sequence_len, state, whole[1] - per_row, per_row)
+
+
+def _kept(config, layers: int, rows: int, bfloat16: bool) -> int:
+    """Bytes that a forward pass of a model like `config`, but with so many layers, keeps for its backward pass; weights left out."""
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from nanochat.model.gpt import GPT
+
+    vocabulary = min(SMALL_VOCABULARY, config.vocab_size)
+    per_token = (2 if bfloat16 else 4) * rows * config.sequence_len  # of the vocabulary: a slope at each position ...
+    per_token += 2 * config.n_embd if bfloat16 else 0  # ... and the head's weight in bfloat16
+    kept: dict[int, torch.Tensor] = {}
+
+    def pack(tensor):
+        kept.setdefault(tensor.untyped_storage()._cdata, tensor)
+        return tensor
+
+    with FakeTensorMode():
+        model = GPT(dataclasses.replace(config, n_layer=layers, vocab_size=vocabulary)).train()
+        model.compute_dtype = torch.bfloat16 if bfloat16 else torch.float32
+        idx = torch.zeros(rows, config.sequence_len, dtype=torch.long)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model(idx, idx)
+        weights = {p.untyped_storage()._cdata for p in model.parameters()}
+        counted = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in weights)
+    return counted + (config.vocab_size - vocabulary) * per_token
+
+
+def _ends(values: Range) -> tuple[float, float, float]:
+    return values.low, values.mid, values.high

@@ -1,0 +1,206 @@
+"""Forecasts: sizes equal those of the real models, times rest on what was measured where it was."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from nanochat.common import UserError
+from nanochat.model.gpt import GPT
+from nanochat.model.presets import make_config
+from nanochat.pipeline import forecast, plan, preflight, throughput, workload
+from nanochat.pipeline.throughput import Machine, Measured, Range, calibrated, sure
+from nanochat.pipeline.verdicts import OK, WARN
+from nanochat.pipeline.workload import Workloads, measure
+from scripts import base_train, mid_train, tok_train
+from scripts import forecast as script
+from tests.test_end_to_end import PROFILE
+
+TWO_CORES = Machine("", 2, 2)
+EIGHT_A100 = Machine("A100", 8, 16, 312e12)
+
+
+def works(profile, machine=TWO_CORES) -> dict:
+    return {work.label: work for work in Workloads(profile, plan.make_plan(profile, processes=1), machine).all()}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Work
+
+
+@pytest.mark.parametrize("vocabulary", [500, 3000])  # below and above the one that is measured
+def test_what_a_forward_pass_keeps_is_counted_as_it_is(vocabulary):
+    config, kept = make_config("tiny", depth=6, vocab_size=vocabulary), {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    idx = torch.zeros(3, config.sequence_len, dtype=torch.long)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model = GPT(config)
+        output = model(idx, idx)
+    found, weights = measure(config, bfloat16=False), {p.untyped_storage().data_ptr() for p in model.parameters()}
+    assert found.memory(3) - found.state == sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in weights)
+    assert (found.params, found.flops_per_token) == (model.num_params()["total"], model.flops_per_token()) and output.loss is not None
+
+
+def test_nothing_is_left_behind_by_looking_at_a_model(base_dir):
+    workload._measured.clear()
+    measure(make_config("tiny"), bfloat16=True)
+    assert not base_dir.exists()
+
+
+def test_the_cluster_profile_is_the_one_that_is_published():
+    base = works("d20_a100x8", EIGHT_A100)["base_train"]
+    assert base.weights == 896_533_720 and base.steps.mid == 4980 and base.tokens.mid == 4980 * 2**20
+    assert base.flops.mid == pytest.approx(1.69e19, rel=0.01)
+    assert 40e9 < base.memory.low < base.memory.high < 80e9, "it fits a card of 80 GB"
+
+
+def test_an_epoch_of_the_cluster_s_mixture_is_about_that_of_nanochat():
+    mid = works("d20_a100x8", EIGHT_A100)["mid_train"]
+    assert mid.tokens.low < 424e6 * 1.1 < mid.tokens.high and mid.steps.low < mid.steps.high
+
+
+def test_shards_are_counted_for_the_tokens_that_training_needs():
+    text = Workloads("d20_a100x8", plan.make_plan("d20_a100x8", processes=1), EIGHT_A100).text()
+    assert text.downloaded == 240 and text.shards.low < text.needed.mid / 55e6 < text.shards.high
+    assert Workloads("embedded", plan.make_plan("embedded", processes=1), TWO_CORES).text().shards is None
+
+
+def test_a_batch_that_so_many_devices_cannot_reach_is_refused():
+    with pytest.raises(UserError, match="--total_batch=1048576 cannot be reached"):
+        works("d20_a100x8", Machine("A100", 7, 14, 312e12))
+
+
+def test_a_tower_makes_midtraining_more_work():
+    found = works("embedded")
+    assert found["mid_train"].work["flops"].mid > 1.5 * found["mid_train.plain"].work["flops"].mid
+    assert found["mid_train"].tokens == found["mid_train.plain"].tokens
+
+
+@pytest.mark.slow
+def test_steps_tokens_weights_and_operations_are_those_of_a_real_run(tmp_path, base_dir):
+    profile = tmp_path / "toy.toml"
+    profile.write_text(PROFILE)
+    for stage, *options in ((tok_train,), (base_train,), (mid_train, "--tag=plain")):
+        assert stage.main([f"--profile={profile}", *options]) == 0
+    for label, expected in works(str(profile), Machine("", 1, 1)).items():
+        status = base_dir / "stages" / label / "status.json"
+        if label in ("base_train", "mid_train.plain"):
+            metrics = json.loads(status.read_text())["metrics"]
+            said = (expected.steps.mid, expected.tokens.mid, expected.weights, expected.flops.mid)
+            assert said == tuple(metrics[name] for name in ("steps", "tokens", "params", "flops"))
+    facts = forecast.learn(str(profile), plan.make_plan(str(profile), processes=1))
+    assert [fact.work.label for fact in facts] == ["tok_train", "base_train", "mid_train.plain"]
+    assert {entry.stage for entry in throughput.measured()} == {"tok_train", "base_train", "mid_train"}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Time
+
+
+def test_the_embedded_profile_takes_what_it_took_when_it_was_measured():
+    """131.8, 143.6, 69.5 and 132.5 s on two quiet cores (dag_train with 800 of the 1000 steps)."""
+    found = {label: forecast.by_rates(work, TWO_CORES) for label, work in works("embedded").items()}
+    for label, seconds in (("base_train", 131.8), ("mid_train", 143.6), ("mid_train.plain", 69.5), ("dag_train", 165.6)):
+        assert found[label].low < seconds < found[label].high and found[label].mid == pytest.approx(seconds, rel=0.15)
+
+
+def test_nanochat_s_times_lie_within_the_interval_for_its_machine():
+    base = works("d20_a100x8", EIGHT_A100)["base_train"]
+    assert forecast.by_rates(base, EIGHT_A100).low < 3600 * 5.2e9 * 3.49e9 / (0.648 * 8 * 312e12) / 3600 * 1.5
+    assert forecast.by_rates(base, EIGHT_A100).high > 3 * forecast.by_rates(base, EIGHT_A100).low, "nothing was measured: wide"
+
+
+def test_work_at_a_rate_combines_both_uncertainties():
+    assert sure(100.0).by(sure(20.0)) == Range(5, 5, 5)
+    found = Range(50, 100, 200).by(Range(10, 20, 40))
+    assert found.mid == 5 and found.high == pytest.approx(5 * 2 ** math.sqrt(2)) and found.low == pytest.approx(5 / 2 ** math.sqrt(2))
+
+
+def test_a_measurement_of_the_same_stage_replaces_the_rates():
+    known = [Measured("base_train", "2 cores", 1e6, 100.0, 300.0)]
+    seconds, basis = calibrated(Range(100, 200, 800), "base_train", "2 cores", 1e6, known)
+    assert basis == "measured" and seconds.mid == 600 and seconds.high / seconds.low == pytest.approx(1.2**2)
+
+
+def test_the_further_the_size_the_wider_the_interval():
+    known = [Measured("base_train", "2 cores", 1e6, 100.0, 300.0)]
+    near, far = (calibrated(sure(100.0), "base_train", "2 cores", size, known)[0] for size in (2e6, 64e6))
+    assert near.mid == far.mid and far.high > near.high
+
+
+def test_other_stages_of_the_machine_count_less_and_other_machines_not_at_all():
+    known = [Measured("base_train", "2 cores", 1e6, 100.0, 200.0)]
+    seconds, basis = calibrated(sure(50.0), "chat_sft", "2 cores", 1e6, known)
+    assert (basis, seconds.mid) == ("other stages", 100) and seconds.high == pytest.approx(180)
+    assert calibrated(sure(50.0), "chat_sft", "8 x A100", 1e6, known) == (sure(50.0), "rates")
+
+
+def test_the_local_table_keeps_the_newest_of_its_kind_and_survives_damage(base_dir):
+    throughput.remember([Measured("a", "2 cores", 1, 10.0, 20.0), Measured("a", "2 cores", 1, 10.0, 30.0), Measured("b", "x", 1, 1.0, 0.0)])
+    assert [entry.seconds for entry in throughput.measured()] == [30.0]
+    throughput.path().write_text('[{"stage": "a"}]')
+    assert throughput.measured() == []
+    throughput.path().write_text("[")
+    assert throughput.measured() == []
+
+
+@pytest.mark.parametrize(
+    "left, limit, words",
+    [
+        (Range(10, 20, 30), 60, "it fits"),
+        (Range(40, 50, 90), 60, "it may not fit; 1 to 2 jobs"),
+        (Range(130, 150, 170), 60, "it does not fit; 3 jobs"),
+    ],
+)
+def test_a_limit_is_compared_with_the_interval(left, limit, words):
+    assert words in forecast.fits(left, limit)
+
+
+def test_finished_stages_are_not_counted_again(base_dir):
+    steps = plan.make_plan("embedded", processes=1)
+    before = forecast.forecast("embedded", steps, TWO_CORES)
+    (base_dir / "stages/base_train").mkdir(parents=True)
+    (base_dir / "stages/base_train/status.json").write_text('{"state": "done"}')
+    after = forecast.forecast("embedded", steps, TWO_CORES)
+    took = next(stage.seconds for stage in after.stages if stage.work.label == "base_train")
+    assert after.left.mid == pytest.approx(before.left.mid - took.mid)
+
+
+def test_the_script_prints_stages_and_totals(capsys):
+    assert script.main(["--profile=d20_a100x8", "--time_limit=12:00:00"]) == 0
+    out = capsys.readouterr().out
+    assert "profile d20_a100x8 on 8 x A100" in out and "5.22 B" in out and "1.69e19" in out
+    for word in ("time ", "GPU hours", "kWh", "GB on each GPU", "GB of downloads", "shards", "limit     12 h"):
+        assert word in out, word
+    assert script.main(["--profile=d20_a100x8", "--gpus=7"]) == 2
+    assert script.main(["--profile=embedded", "--time_limit=soon"]) == 2
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In preflight
+
+
+def test_preflight_compares_the_limit_with_the_forecast(monkeypatch):
+    monkeypatch.setattr(forecast.os, "sched_getaffinity", lambda pid: {0, 1})
+    steps = plan.make_plan("embedded", processes=1)
+    assert [v.level for v in preflight.resources("embedded", steps, 86400.0)] == [OK, OK]
+    warned = list(preflight.resources("embedded", steps, 60.0))
+    assert [v.level for v in warned] == [OK, WARN] and "it does not fit" in warned[1].text and "--time" in warned[1].text
+    (only,) = [v for v in preflight.resources("embedded", plan.choose(steps, only="report"), 60.0) if "of work left" in v.text]
+    assert only.level == OK
+
+
+def test_preflight_warns_of_a_full_disk_and_of_too_little_text(monkeypatch):
+    steps = plan.make_plan("d20_a100x8", processes=1)
+    monkeypatch.setitem(workload.__dict__, "SHARD_CHARACTERS", 50e6)
+    found = list(preflight.resources("d20_a100x8", steps, None))
+    assert any(v.level == WARN and "it will be read" in v.text for v in found)
+    monkeypatch.setattr(preflight, "_free", lambda folder: (1e9, 100, 200))
+    texts = {v.text: v.level for v in preflight.resources("d20_a100x8", steps, None)}
+    assert any("where 1.0 GB are free" in text and level == "bad" for text, level in texts.items())
+    assert any("has room for 100" in text and level == "bad" for text, level in texts.items())
