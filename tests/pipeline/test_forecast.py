@@ -109,10 +109,9 @@ def test_the_embedded_profile_takes_what_it_took_when_it_was_measured():
         assert found[label].low < seconds < found[label].high and found[label].mid == pytest.approx(seconds, rel=0.15)
 
 
-def test_nanochat_s_times_lie_within_the_interval_for_its_machine():
-    base = works("d20_a100x8", EIGHT_A100)["base_train"]
-    assert forecast.by_rates(base, EIGHT_A100).low < 3600 * 5.2e9 * 3.49e9 / (0.648 * 8 * 312e12) / 3600 * 1.5
-    assert forecast.by_rates(base, EIGHT_A100).high > 3 * forecast.by_rates(base, EIGHT_A100).low, "nothing was measured: wide"
+def test_where_nothing_was_measured_the_interval_is_wide():
+    base = forecast.by_rates(works("d20_a100x8", EIGHT_A100)["base_train"], EIGHT_A100)
+    assert base.high > 3 * base.low and base.low > 1.69e19 / (0.65 * 8 * 312e12), "no faster than the best that is published"
 
 
 def test_work_at_a_rate_combines_both_uncertainties():
