@@ -5,6 +5,7 @@
     python -m scripts.speedrun --profile=d20_a100x8 --dry-run     # lists stages, commands, what is done, what is missing
     python -m scripts.speedrun --from=mid_train         # begins at a stage
     python -m scripts.speedrun --only=dag_eval.sft      # one stage, or all of its tags
+    python -m scripts.speedrun --names                  # the stages from the first that is not done, one a line, for slurm/submit.sh
 
 One line per stage on stdout; the stages' own progress on stderr. Ctrl-C, SIGTERM and SIGUSR1 let the running stage save and
 stop; the same command then goes on. On a machine with several GPUs training and evaluation stages run under torchrun, one
@@ -37,6 +38,7 @@ class Config:
     first: str = option("", "stage to begin with; those before it are taken as they are", flag="from")
     only: str = option("", "the one stage to run")
     dry_run: bool = option(False, "list stages, commands and what is missing; start nothing")
+    names: bool = option(False, "print only the names of the stages, from the first that is not done; start nothing")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,6 +50,8 @@ def main(argv: list[str] | None = None) -> int:
         steps = plan.choose(plan.make_plan(config.profile, config.data_dir, elsewhere), config.first, config.only)
         if config.dry_run:
             return dry_run(config, steps)
+        if config.names:
+            return names(steps)
         check_base(config.profile)
         findings = zip(steps, plan.survey(steps), strict=True)
         lacking = [f"{step.label}: {finding.note}" for step, finding in findings if finding.state == "missing"]
@@ -85,7 +89,9 @@ def meant_for(profile: str) -> int:
 def heading(config: Config, steps: list[Step]) -> str:
     """Profile, folders and processes in one line, and a second if the profile is meant for another machine."""
     processes = max(step.processes for step in steps)
-    several = f"{processes} processes per training stage" if processes > 1 else "1 process"
+    nodes = max(step.nodes for step in steps)
+    several = f"{processes} process{'es' * (processes > 1)}" + " per training stage" * (processes > 1)
+    several += f" on each of {nodes} nodes" * (nodes > 1)
     folders = f"base directory {common.base_dir()} · data {common.data_dir(config.data_dir)}"
     lines = [f"profile {config.profile} · {folders} · {len(steps)} stage{'s' * (len(steps) > 1)} · {several}"]
     wanted, gpus = load_profile(config.profile).get("gpus", 0), plan.count_gpus()
@@ -106,6 +112,13 @@ def dry_run(config: Config, steps: list[Step]) -> int:
         print(f"{number:>2}/{len(steps)} {step.label:<16} {finding.state:<11}  {finding.note}".rstrip())
         print(f"      {common.shown(step.command)}")
     print(summary(findings))
+    return EXIT_DONE
+
+
+def names(steps: list[Step]) -> int:
+    """Prints the labels of the steps from the first that is not done: those after it may depend on what it makes."""
+    undone = [number for number, finding in enumerate(plan.survey(steps)) if finding.state != "done"]
+    print("".join(f"{step.label}\n" for step in steps[undone[0] :]) if undone else "", end="")
     return EXIT_DONE
 
 

@@ -1,56 +1,127 @@
 #!/usr/bin/env bash
 # Submits a job with the settings of .env.local, mail included, and says what to type next.
 #
-#   bash slurm/submit.sh                             the whole pipeline: slurm/speedrun.slurm
+#   bash slurm/submit.sh                             the whole pipeline in one job: slurm/speedrun.slurm
 #   bash slurm/submit.sh --profile d12               ... with arguments for it
+#   bash slurm/submit.sh --chain [...]               a job for each stage that is not done, each after the one before: slurm/stage.slurm
 #   bash slurm/submit.sh stage dag_eval.sft          one stage: slurm/stage.slurm
-#   bash slurm/submit.sh --dry-run [...]             prints the sbatch command and submits nothing
+#   bash slurm/submit.sh sweep FILE                  an array of runs, one for each line of FILE: slurm/sweep.slurm
+#   bash slurm/submit.sh --dry-run [...]             prints the sbatch commands and submits nothing
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. slurm/refusal.sh
 
-dry_run=""
+dry_run="" script=speedrun
 for word in "$@"; do # what is not for us goes back to the end of the list
   shift
   case $word in
     -h | --help) sed -n '2,/^\[/s/^# \{0,1\}//p' slurm/submit.sh; exit 0 ;;
     --dry-run) dry_run=yes ;;
+    --chain) script=chain ;;
     *) set -- "$@" "$word" ;;
   esac
 done
-script=speedrun
-if [ "${1:-}" = stage ]; then
-  script=stage
-  shift
-  case ${1:-} in "" | -*) echo "name a stage: bash slurm/submit.sh stage STAGE[.TAG] [--profile P]" >&2; exit 2 ;; esac
-fi
+case ${1:-} in
+  stage)
+    script=stage
+    shift
+    case ${1:-} in "" | -*) echo "name a stage: bash slurm/submit.sh stage STAGE[.TAG] [--profile P]" >&2; exit 2 ;; esac
+    ;;
+  sweep)
+    script=sweep
+    shift
+    [ -f "${1:-}" ] || { echo "name a file with one run on each line: bash slurm/submit.sh sweep FILE" >&2; exit 2; }
+    runs=$(sed -e 's/^[[:space:]]*//' -e '/^#/d' -e '/^$/d' -- "$1" | wc -l)
+    [ "$runs" -gt 0 ] || { echo "there is no line with a run in $1" >&2; exit 2; }
+    ;;
+esac
 
 . slurm/env.sh
-if [ -f .venv/.installed ]; then # what the pipeline would refuse must not wait in a queue for it
-  check=(.venv/bin/python -m scripts.speedrun --dry-run)
-  if [ $script = stage ]; then check+=(--only="$1" "${@:2}"); else check+=("$@"); fi
-  NANOCHAT_PROFILE="${NANOCHAT_PROFILE:-d20_a100x8}" "${check[@]}" >/dev/null || exit 2
+ask() { NANOCHAT_PROFILE="${NANOCHAT_PROFILE:-d20_a100x8}" .venv/bin/python -m "$@"; }
+if [ -f .venv/.installed ] && [ $script != sweep ]; then # what would stop the job must not wait in a queue for it
+  if [ $script = stage ]; then check=(--only="$1" "${@:2}"); else check=("$@"); fi
+  ask scripts.speedrun --dry-run "${check[@]}" >/dev/null || exit 2
+  rc=0
+  [ -n "$dry_run" ] || found=$(ask scripts.preflight "${check[@]}") || rc=$?
+  if [ "$rc" -eq 2 ]; then
+    printf '%s\nnot submitted; mend what is named above\n' "$found" >&2
+    exit 2
+  fi
 fi
 mkdir -p logs # Slurm before 23.02 does not make it, and a job without it dies in silence
 if [ -n "${SLURM_JOB_ID:-}" ]; then # submitting from within a job: its own SLURM_* would leak into the new one
   for name in $(compgen -e SLURM_ || true); do [ "$name" = SLURM_CONF ] || unset "$name"; done
 fi
-command=(sbatch --parsable)
-if [ -n "${MAIL_USER:-}" ]; then command+=("--mail-user=$MAIL_USER" "--mail-type=${MAIL_TYPE:-END,FAIL,REQUEUE,TIME_LIMIT_90}"); fi
-command+=("slurm/$script.slurm" "$@")
+
+# How long before its end the job is warned: from what steps and saves took here, at most a quarter of its time.
+warning() {
+  local seconds time
+  seconds=$([ ! -f .venv/.installed ] || .venv/bin/python -m scripts.requeue --warning 2>/dev/null || true)
+  [[ $seconds =~ ^[0-9]+$ ]] || seconds=600
+  time=$(seconds_of "$(time_asked "slurm/$1.slurm")")
+  [ -z "$time" ] || [ "$seconds" -le $((time / 4)) ] || seconds=$((time / 4))
+  echo "$seconds"
+}
+
+options=()
+if [ -n "${MAIL_USER:-}" ]; then options+=("--mail-user=$MAIL_USER" "--mail-type=${MAIL_TYPE:-END,FAIL,REQUEUE,TIME_LIMIT_90}"); fi
+file=$script
+[ $script != chain ] || file=stage
+seconds=$(warning "$file")
+if [ "$seconds" -ne 600 ]; then # the batch files say 600
+  export NANOCHAT_SIGNAL="B:USR1@$seconds"
+  options+=("--signal=$NANOCHAT_SIGNAL")
+fi
+if [ $script = sweep ]; then options+=("--array=1-$runs"); fi
+
+# submit OPTIONS... slurm/FILE ARGUMENTS...: shows the command and runs it; the new job's id is then in $job.
+submit() {
+  echo "sbatch --parsable $*"
+  job=ID
+  [ -z "$dry_run" ] || return 0
+  job=$(sbatch --parsable "$@")
+  job=${job%%;*}
+}
+ready() {
+  [ -z "$dry_run" ] || return 0
+  command -v sbatch >/dev/null || { echo "there is no sbatch here: submit on the cluster's login node, or run it here with: bash slurm/$1.slurm" >&2; exit 2; }
+  [ -f .venv/.installed ] || { echo "there is no Python environment yet; run: bash setup_environment.sh" >&2; exit 2; }
+  allowed "${options[@]}" "slurm/$1.slurm" "${@:2}" || exit 2
+}
 
 env | sed -n 's/^\(SBATCH_[A-Z_]*=.*\)/\1/p'
-echo "${command[*]}"
+if [ $script = chain ]; then
+  stages=$(ask scripts.speedrun --names "$@") || exit 2
+  [ -n "$stages" ] || { echo "every stage is done: there is nothing to submit"; exit 0; }
+  ready speedrun
+  before=() jobs=()
+  for stage in $stages; do
+    submit "${options[@]}" "${before[@]}" --job-name="$stage" slurm/stage.slurm "$stage" "$@"
+    before=(--dependency="afterok:$job" --kill-on-invalid-dep=yes)
+    jobs+=("$job")
+  done
+  [ -z "$dry_run" ] || exit 0
+  cat <<NEXT
+submitted ${#jobs[@]} jobs, each waits for the one before: $(tr '\n' ' ' <<<"$stages")
+  squeue -u $(id -un) -o '%i %j %T %S %E'            what runs and what waits for what
+  tail -F logs/*_{$(IFS=,; echo "${jobs[*]}")}.out   what do they say
+  scancel ${jobs[*]}
+NEXT
+  exit 0
+fi
+
+ready "$script" "$@"
+submit "${options[@]}" "slurm/$script.slurm" "$@"
 [ -z "$dry_run" ] || exit 0
-command -v sbatch >/dev/null || { echo "there is no sbatch here: submit on the cluster's login node, or run it here with: bash slurm/$script.slurm" >&2; exit 2; }
-[ -f .venv/.installed ] || { echo "there is no Python environment yet; run: bash setup_environment.sh" >&2; exit 2; }
-job=$("${command[@]}")
-job=${job%%;*}
+log=logs/${script}_$job.out
+[ $script != sweep ] || log="logs/sweep_${job}_*.out"
 cat <<NEXT
 submitted job $job
   squeue -j $job --start                            when does it start
-  tail -F logs/${script}_$job.out                     what does it say
-  scancel -b -s USR1 $job                           save and stop; submit again to go on
+  tail -F $log                     what does it say
+  scancel -b -s USR1 $job                           save, and go on from the queue
+  touch ${NANOCHAT_BASE_DIR:-$HOME/.cache/nanochat}/STOP    save and stop; remove the file and submit again to go on
   scancel $job                                      stop
   sacct -j $job --format=jobid,state,elapsed,exitcode
 NEXT

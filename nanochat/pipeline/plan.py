@@ -11,6 +11,7 @@ from nanochat.common import UserError
 from nanochat.config import load_profile, nearest
 from nanochat.pipeline import stage as contract
 from nanochat.pipeline.ledger import portable
+from nanochat.pipeline.nodes import count_nodes, on_all_nodes
 from nanochat.pipeline.stage import Input, Stage
 
 # Stages that compute on several processes together; the others use one, on all its cores.
@@ -19,13 +20,14 @@ PARALLEL = {"base_train", "base_eval", "dag_train", "dag_eval", "mid_train", "ch
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of a profile's list: a stage, its tag, its arguments, and how many processes it gets."""
+    """One entry of a profile's list: a stage, its tag, its arguments, how many processes it gets on each node, and how many nodes."""
 
     stage: Stage
     tag: str
     module: str
     argv: tuple[str, ...]
     processes: int
+    nodes: int = 1
 
     @property
     def label(self) -> str:
@@ -38,10 +40,17 @@ class Step:
         return contract.stage_folder(self.stage.name, self.tag)
 
     @property
+    def distributed(self) -> bool:
+        """True if several processes run it, under torchrun."""
+        return self.processes * self.nodes > 1
+
+    @property
     def command(self) -> list[str]:
-        """The command that runs it: one process, or torchrun on this machine."""
-        if self.processes == 1:
+        """The command that runs it: one process, torchrun on this machine, or torchrun on every node of the job."""
+        if not self.distributed:
             return [sys.executable, "-m", self.module, *self.argv]
+        if self.nodes > 1:
+            return [*on_all_nodes(torchrun(), self.nodes, self.processes), "-m", self.module, *self.argv]
         return [*torchrun(), "--standalone", f"--nproc_per_node={self.processes}", "-m", self.module, *self.argv]
 
 
@@ -81,7 +90,8 @@ def count_gpus() -> int:
 def make_plan(profile: str, data_dir: str = "", processes: int = 0, package: str = "scripts") -> list[Step]:
     """The steps of a profile in order; UserError for an entry that is no stage or a common key that no stage has.
 
-    `processes` is how many each stage in PARALLEL gets; 0: as many as this machine suggests.
+    `processes` is how many each stage in PARALLEL gets on a node; 0: as many as this machine suggests. The nodes are those of the
+    Slurm job.
     """
     tables = load_profile(profile)
     if not tables.get("stages"):
@@ -92,7 +102,8 @@ def make_plan(profile: str, data_dir: str = "", processes: int = 0, package: str
         argv = (
             [f"--profile={profile}"] + ([f"--tag={tag}"] if tag else []) + ([f"--data_dir={Path(data_dir).absolute()}"] if data_dir else [])
         )
-        steps.append(Step(_load(name, package), tag, f"{package}.{name}", tuple(argv), processes if name in PARALLEL else 1))
+        share = (processes, count_nodes()) if name in PARALLEL else (1, 1)
+        steps.append(Step(_load(name, package), tag, f"{package}.{name}", tuple(argv), *share))
     known = {key for step in steps for key in step.stage.config.__dataclass_fields__}
     for key in tables.get("common", {}):
         if key not in known:

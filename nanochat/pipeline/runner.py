@@ -1,6 +1,7 @@
 """Runs a plan: one stage after the other, each in its own process, one line for each, until all are done or one is not."""
 
 import ctypes
+import math
 import os
 import signal
 import subprocess
@@ -45,10 +46,16 @@ class Launcher:
     A stage lives in a session of its own, so that Ctrl-C reaches it through us, once. The first request leaves a stop file,
     which every process of the stage sees, also under torchrun, and a SIGTERM where there is only one process; the second is
     SIGINT, "now"; the third kills. If we are killed ourselves, the stage gets a SIGTERM from the operating system.
+
+    A SIGTERM or SIGUSR1 that comes again within seconds is the same request: scancel sends it to every process of a job, and
+    the job's script hands it on as well.
     """
+
+    REPEAT_SECONDS = 5.0
 
     def __init__(self):
         self.requests = 0
+        self._last: tuple[int, float] = (0, -math.inf)
         self._child: subprocess.Popen | None = None
         self._step: Step | None = None
         self._before: dict = {}
@@ -94,6 +101,9 @@ class Launcher:
         return self._read(step, launch, code, started), time.time() - started
 
     def _request(self, number: int, frame) -> None:
+        before, self._last = self._last, (number, time.monotonic())
+        if number != signal.SIGINT and before[0] == number and self._last[1] - before[1] < self.REPEAT_SECONDS:
+            return
         self.requests += 1
         if self._child is not None:
             self._ask()
@@ -105,8 +115,8 @@ class Launcher:
             (self._step.folder / "STOP").touch()
         if self.requests > 2:
             os.killpg(self._child.pid, signal.SIGKILL)
-        elif self._step.processes == 1 or self.requests == 2:
-            self._child.send_signal(signal.SIGTERM if self.requests == 1 or self._step.processes > 1 else signal.SIGINT)
+        elif not self._step.distributed or self.requests == 2:
+            self._child.send_signal(signal.SIGTERM if self.requests == 1 or self._step.distributed else signal.SIGINT)
 
     def _read(self, step: Step, launch: str, code: int, started: float) -> Finding:
         status = contract.read_status(step.stage.name, step.tag) or {}

@@ -96,6 +96,7 @@ class _Fit:
         self.loss_sum, self.loss_weight = 0.0, 0.0  # running mean of the loss
         self.stale: list = []  # checkpoints that make place at the first save
         self.saved = time.monotonic()
+        self.longest: dict[str, float] = {}  # seconds of the longest evaluation and save
         self.said, self.said_at = time.monotonic(), self._counts()  # when the last line was said, and the counts then
         self.peak = peak_flops(self.compute.device)
 
@@ -188,10 +189,17 @@ class _Fit:
         """What `evaluate` measures; the random state is as before, so that evaluating changes no training."""
         devices = [self.compute.device] if self.compute.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
+            began = time.monotonic()
             self.model.eval()
             measured = {name: float(value) for name, value in self.evaluate_fn(self.model).items()}
             self.model.train()
+        self._took("eval_seconds", began)
         return measured
+
+    def _took(self, name: str, began: float) -> None:
+        """Keeps the longest time that an evaluation or a save took: a job must be warned that early before its end."""
+        self.longest[name] = max(self.longest.get(name, 0.0), round(time.monotonic() - began, 3))
+        self.run.result(**self.longest)
 
     def _finish(self) -> dict[str, float]:
         metrics = {
@@ -250,7 +258,9 @@ class _Fit:
             meta = {**self.meta, "metrics": metrics}
             return checkpoint.save(self.run.stage, self.run.tag, self.step, self.model, meta, full, self.settings.keep, self.stale)
 
+        began = time.monotonic()
         path = common.from_first(write)
+        self._took("save_seconds", began)
         self.stale, self.saved = [], time.monotonic()
         if self.finished():
             self.run.output(path)

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 SCRIPTS = ["setup_environment.sh", "speedrun.sh", "run_tests.sh", "download_data.sh", ".ci/run"]
-SLURM = ["slurm/env.sh", "slurm/job.sh", "slurm/submit.sh", "slurm/speedrun.slurm", "slurm/stage.slurm"]
+BATCH = ["slurm/speedrun.slurm", "slurm/stage.slurm", "slurm/sweep.slurm"]
+SLURM = ["slurm/env.sh", "slurm/job.sh", "slurm/refusal.sh", "slurm/submit.sh", *BATCH]
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, *SLURM])
@@ -16,7 +17,7 @@ def test_a_script_parses(repository, name):
     subprocess.run(["bash", "-n", repository / name], check=True)
 
 
-@pytest.mark.parametrize("name", [*SCRIPTS, "slurm/speedrun.slurm", "slurm/stage.slurm", "slurm/submit.sh"])
+@pytest.mark.parametrize("name", [*SCRIPTS, *BATCH, "slurm/submit.sh"])
 def test_a_script_that_is_run_is_strict(repository, name):
     assert "\nset -euo pipefail\n" in (repository / name).read_text()
 
@@ -28,7 +29,7 @@ def test_no_name_of_a_site_stands_in_the_slurm_files(repository, name):
     for option in ("account", "partition", "qos", "mail", "constraint", "reservation", "nodelist", "exclude", "chdir", "uid", "-A", "-p"):
         assert not re.search(rf"(^|\s|-){option}\b", options), option
     assert not re.search(r"/(scratch|home|users|gpfs|lustre|work|projects?|opt)/", text)
-    assert "@" not in re.sub(r"USR1@\d+|\$\{?@|\[@\]|\$@|:2\}", "", text), "no address of anybody"
+    assert not re.search(r"\w@[\w-]+\.\w", text), "no address of anybody"
 
 
 def test_slurm_files_ask_for_one_node_with_eight_gpus_and_a_warning_before_the_end(repository):
@@ -127,7 +128,7 @@ def test_a_signal_to_the_job_reaches_the_pipeline_and_the_job_waits_for_it(check
     script = "bash slurm/speedrun.slurm & p=$!; until [ -e ready ]; do sleep 0.05; done; kill -USR1 $p; wait $p; echo code $?"
     done = bash(checkout, "-c", script)
     assert "got USR1" in done.stdout and "saved" in done.stdout and done.stdout.strip().endswith("code 75")
-    assert "submit the same job again" in done.stdout
+    assert "the same command goes on" in done.stdout
 
 
 def test_one_stage_is_a_job_too(checkout):
@@ -275,3 +276,207 @@ def test_setup_is_done_when_nothing_changed(repository, checkout):
     (checkout / ".venv/.installed").write_text(stamp)
     done = bash(checkout, "setup_environment.sh")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# -- jobs that start again ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def job(checkout, tmp_path):
+    """Runs slurm/stage.slurm as Slurm would, with stand-ins for Slurm and a pipeline that gets USR1 when `warned`; gives what it said."""
+    for name in ("scontrol", "squeue", "sbatch"):
+        stand_in(checkout / "bin" / name, f'echo "{name} $*" >>calls; eval "${{ON_{name.upper()}:-true}}"')
+    pipeline = """case "$*" in
+  *scripts.preflight*) exit "${ON_PREFLIGHT:-0}" ;;
+  *scripts.requeue*) echo "requeue: $*" >>calls; exit "${ON_REQUEUE:-0}" ;;
+esac
+trap 'exit 75' USR1
+if [ -n "$WARNED" ]; then kill -USR1 $PPID; for i in $(seq 100); do sleep 0.1; done; fi
+exit "${ON_PIPELINE:-0}" """
+    stand_in(checkout / ".venv/bin/python", pipeline)
+
+    def run(warned: bool = False, **environment):
+        path = f"{checkout / 'bin'}:{os.environ['PATH']}"
+        inside = {"SLURM_JOB_ID": "41", "SLURM_SUBMIT_DIR": str(checkout), "PATH": path, "WARNED": "yes" if warned else ""}
+        done = bash(checkout, "slurm/stage.slurm", "dag_eval.sft", **{**inside, **environment})
+        calls = (checkout / "calls").read_text() if (checkout / "calls").exists() else ""
+        return done, calls
+
+    return run
+
+
+REFUSED = "[ $1 != requeue ]"
+
+
+def test_a_job_whose_time_is_over_is_requeued(job):
+    done, calls = job(warned=True, ON_SCONTROL="[ $1 != requeue ] || kill -TERM $PPID")
+    assert done.returncode == -15, "Slurm ends the shell when it has taken the job back"
+    assert "--job=41" in calls and calls.endswith("scontrol requeue 41\n") and "sbatch" not in calls
+
+
+def test_where_that_is_forbidden_it_is_submitted_anew_with_the_same_arguments(job):
+    shown = (
+        "JobId=41 JobName=stage Account=acc QOS=(null) TimeLimit=04:00:00 Partition=gpu NumNodes=1 CPUs/Task=16 TresPerNode=gres:gpu:a100:8"
+    )
+    waiting = "echo 50 afterok:41(unfulfilled); echo 51 afterok:40(unfulfilled); echo 52 (null)".replace("(", "\\(").replace(")", "\\)")
+    scontrol = f"case $1 in requeue) false ;; -o) echo '{shown}' ;; esac"
+    done, calls = job(warned=True, ON_SCONTROL=scontrol, ON_SBATCH='echo "77 ${SLURM_JOB_ID:-none}" | cut -d" " -f1', ON_SQUEUE=waiting)
+    assert done.returncode == 75 and "goes on as job 77" in done.stdout, done.stderr
+    submitted = next(line for line in calls.splitlines() if line.startswith("sbatch"))
+    assert submitted.endswith("slurm/stage.slurm dag_eval.sft") and "--export=ALL,NANOCHAT_LOOP=41" in submitted
+    for option in (
+        "--account=acc",
+        "--partition=gpu",
+        "--time=04:00:00",
+        "--gpus-per-node=a100:8",
+        "--cpus-per-task=16",
+        "--job-name=stage",
+    ):
+        assert option in submitted
+    assert "--qos" not in submitted and "--mem=" not in submitted
+    assert "scontrol update JobId=50 Dependency=afterok:77" in calls and calls.count("update") == 1
+
+
+def test_a_job_submitted_anew_counts_as_the_first(job):
+    _, calls = job(warned=True, ON_SCONTROL=REFUSED, NANOCHAT_LOOP="12")
+    assert "--job=12" in calls and "NANOCHAT_LOOP=12" in calls
+
+
+@pytest.mark.parametrize("code", [1, 75])
+def test_what_may_not_start_again_does_not(job, code):
+    done, calls = job(warned=True, ON_REQUEUE=str(code))
+    assert done.returncode == code and "scontrol" not in calls and "sbatch" not in calls
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 75])
+def test_a_job_that_ends_by_itself_is_not_requeued(job, code):
+    done, calls = job(ON_PIPELINE=str(code))
+    assert done.returncode == code and not calls
+    assert ("submit the same job again" in done.stdout) == (code == 75)
+
+
+@pytest.mark.parametrize("preflight, code", [(0, 0), (1, 0), (2, 2)])
+def test_only_what_would_stop_the_job_stops_it_before_the_first_stage(job, preflight, code):
+    done, _ = job(ON_PREFLIGHT=str(preflight))
+    assert done.returncode == code and ("nothing was started" in done.stderr) == (code == 2)
+
+
+def test_a_job_that_lost_a_node_is_requeued_and_one_that_failed_is_not(checkout, job):
+    nodes = {"SLURM_NNODES": "2", "NANOCHAT_BASE_DIR": str(checkout / "base"), "ON_PIPELINE": "1"}
+    stand_in(checkout / "bin/srun", 'case "$*" in *true) exit "${LOST:-0}" ;; esac')
+    done, calls = job(**nodes)
+    assert done.returncode == 1 and not calls
+    done, calls = job(LOST="1", ON_SCONTROL="kill -TERM $PPID", **nodes)
+    assert "does not answer" in done.stdout and "scontrol requeue 41" in calls
+
+
+def test_nodes_that_do_not_share_the_base_directory_stop_the_job(checkout, job):
+    stand_in(checkout / "bin/srun", 'echo "gpu02 does not see it" >&2; exit 1')
+    done, _ = job(SLURM_NNODES="2", NANOCHAT_BASE_DIR=str(checkout / "base"))
+    assert done.returncode == 2 and "gpu02 does not see it" in done.stderr
+
+
+# -- sweeps ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs(checkout):
+    """A file with three runs, the second of which fails."""
+    stand_in(checkout / ".venv/bin/python", 'echo "ran $* in ${NANOCHAT_BASE_DIR:-} from $PWD"; case "$*" in *bad*) exit 3 ;; esac')
+    (checkout / "scripts").mkdir()
+    (checkout / "scripts/base_train.py").touch()
+    (checkout / "wide.toml").touch()
+    path = checkout / "runs.txt"
+    path.write_text("# comment\nbase_train --tag=a --depth=6\n\nbase_train --tag=bad\n  --profile=wide.toml --data_dir='my data'\n")
+    return path
+
+
+def test_without_slurm_a_sweep_runs_every_line_and_ends_with_the_code_of_one_that_failed(checkout, runs):
+    done = bash(checkout, "slurm/sweep.slurm", str(runs), NANOCHAT_BASE_DIR="base")
+    ran = [line for line in done.stdout.splitlines() if line.startswith("ran ")]
+    assert done.returncode == 3 and len(ran) == 3
+    assert ran[0].startswith("ran -m scripts.base_train --tag=a --depth=6 in base")
+    folder = f"{checkout}/base/sweep/3"
+    assert ran[2] == f"ran -m scripts.speedrun --profile={checkout}/wide.toml --data_dir=my data in {folder} from {folder}"
+
+
+@pytest.mark.parametrize("element, code", [("1", 0), ("2", 3), ("3", 0), ("4", 2)])
+def test_an_element_runs_its_line_and_has_its_exit_code(checkout, runs, element, code):
+    inside = {"SLURM_JOB_ID": "41", "SLURM_ARRAY_JOB_ID": "40", "SLURM_ARRAY_TASK_ID": element, "SLURM_SUBMIT_DIR": str(checkout)}
+    done = bash(checkout, "slurm/sweep.slurm", str(runs), NANOCHAT_BASE_DIR=str(checkout / "base"), **inside)
+    assert done.returncode == code and done.stdout.count("ran ") == (code != 2), done.stderr
+
+
+def test_a_stage_in_a_sweep_needs_a_tag(checkout, runs):
+    runs.write_text("base_train --depth=6\n")
+    done = bash(checkout, "slurm/sweep.slurm", str(runs))
+    assert done.returncode == 2 and "needs a --tag" in done.stderr and "ran " not in done.stdout
+
+
+def test_a_sweep_is_submitted_with_as_many_elements_as_runs(checkout, runs):
+    done = bash(checkout, "slurm/submit.sh", "sweep", "runs.txt", "--dry-run")
+    assert done.stdout.splitlines()[-1].endswith("--array=1-3 slurm/sweep.slurm runs.txt")
+    runs.write_text("# nothing\n")
+    assert bash(checkout, "slurm/submit.sh", "sweep", "runs.txt").returncode == 2
+    assert bash(checkout, "slurm/submit.sh", "sweep").returncode == 2
+
+
+# -- submission -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_chain_is_a_job_for_each_stage_that_waits_for_the_one_before(checkout):
+    stand_in(checkout / ".venv/bin/python", "case \"$*\" in *--names*) printf 'base_train\\nbase_eval\\n' ;; esac")
+    stand_in(checkout / "bin/sbatch", 'case "$*" in *test-only*) exit 0 ;; esac; echo "$*" >>calls; echo $((70 + $(wc -l <calls)))')
+    path = f"{checkout / 'bin'}:{os.environ['PATH']}"
+    done = bash(checkout, "slurm/submit.sh", "--chain", "--profile", "d12", PATH=path)
+    first, second = (checkout / "calls").read_text().splitlines()
+    assert first == "--parsable --job-name=base_train slurm/stage.slurm base_train --profile d12"
+    assert (
+        second
+        == "--parsable --dependency=afterok:71 --kill-on-invalid-dep=yes --job-name=base_eval slurm/stage.slurm base_eval --profile d12"
+    )
+    assert "submitted 2 jobs" in done.stdout and "scancel 71 72" in done.stdout
+    stand_in(checkout / ".venv/bin/python", "true")
+    assert "there is nothing to submit" in bash(checkout, "slurm/submit.sh", "--chain", PATH=path).stdout
+
+
+@pytest.mark.parametrize(
+    "said, environment, remedy",
+    [
+        ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified", {"SBATCH_ACCOUNT": "x"},
+         "use the account 'x' here; set SITE_ACCOUNT"),
+        ("allocation failure: Requested time limit is invalid (missing or exceeds some limit)", {"SBATCH_TIMELIMIT": "5-0"},
+         "time limit 5-0 is above"),
+        ("allocation failure: Requested node configuration is not available", {"SBATCH_GPUS_PER_NODE": "h100:8"}, "GPUs h100:8"),
+        ("allocation failure: Invalid qos specification", {"SBATCH_QOS": "high"}, "set SITE_QOS"),
+        ("allocation failure: Invalid feature specification", {"SBATCH_CONSTRAINT": "z"}, "unset SITE_CONSTRAINT"),
+        ("allocation failure: Requested reservation is invalid", {}, "SITE_RESERVATION"),
+        ("sbatch: error: Unable to contact slurm controller (connect failure)", {}, "controller does not answer"),
+        ("sbatch: error: Something new", {}, "Slurm says: Something new"),
+    ],
+)  # fmt: skip
+def test_what_slurm_refuses_becomes_one_sentence(checkout, said, environment, remedy):
+    stand_in(checkout / "bin/sbatch", f'echo "$*" >>calls; echo "{said}" >&2; exit 1')
+    done = bash(checkout, "slurm/submit.sh", PATH=f"{checkout / 'bin'}:{os.environ['PATH']}", **environment)
+    assert done.returncode == 2 and remedy in done.stderr and len(done.stderr.splitlines()) == 1
+    assert (checkout / "calls").read_text().startswith("--test-only") and (checkout / "calls").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("limit, refused", [("1-00:00:00", False), ("11:59:59", True), ("30:00", True), ("infinite", False)])
+def test_a_time_limit_that_a_partition_would_let_wait_for_ever_is_refused(submit, checkout, limit, refused):
+    stand_in(checkout / "bin/sinfo", f'echo "small* {limit}"; echo "other 1-0"')
+    stand_in(checkout / "bin/sbatch", 'case "$*" in *test-only*) exit 0 ;; esac; touch submitted; echo 7')
+    done, submitted = submit()
+    assert submitted != refused and (f"set SITE_TIME={limit}" in done.stderr) == refused
+
+
+def test_the_warning_before_the_end_is_what_was_measured_and_at_most_a_quarter_of_the_time(checkout):
+    stand_in(checkout / ".venv/bin/python", 'case "$*" in *--warning) echo 900 ;; esac')
+    assert "--signal=B:USR1@900 slurm/speedrun.slurm" in bash(checkout, "slurm/submit.sh", "--dry-run").stdout
+    assert "--signal=B:USR1@300 slurm/speedrun.slurm" in bash(checkout, "slurm/submit.sh", "--dry-run", SITE_TIME="20").stdout
+
+
+def test_what_preflight_refuses_is_not_submitted(checkout, submit):
+    stand_in(checkout / ".venv/bin/python", 'case "$*" in *preflight*) echo "data.parquet is missing"; exit 2 ;; esac')
+    done, submitted = submit()
+    assert done.returncode == 2 and not submitted and "data.parquet is missing\nnot submitted" in done.stderr
