@@ -1,3 +1,5 @@
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -32,3 +34,12 @@ def test_a_failure_stops_the_run_but_the_report_is_still_written(ran):
 def test_all_stages_run_once_when_none_fails(ran):
     assert runner.run_plan(steps("first", "second", "report"), say=lambda line: None) == 0
     assert ran == ["first", "second", "report"]
+
+
+@pytest.mark.parametrize("number, count", [(signal.SIGTERM, 1), (signal.SIGUSR1, 1), (signal.SIGINT, 2)])
+def test_the_same_signal_again_within_seconds_is_one_request_but_ctrl_c_is_two(number, count):
+    with runner.Launcher() as launcher:
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert launcher.requests == count + 1
