@@ -197,7 +197,6 @@ class ExpressionStream:
         rng, settings = self.rng, self.settings
         chains = draw_chains(rng, n, k, settings.max_digits, settings.decimal_share)
         _, asked, good = evaluate_chains(chains)
-        good &= ~chains.inline | (settings.steps > 1)  # the end of the question then carries out the statement before it too
         chains, asked = chains.rows(good), asked[good]
         text = canonical_chain(chains)
         good = held_out_rows(text) == (self.split != "train")

@@ -1,30 +1,31 @@
 """Chains of let-statements: `Let x = 3. Let y = x * 4. Let b = 7 - 2. Let c = y - b. What is y?` in whole batches.
 
-Each statement of the chain uses the one before it. Other statements stand between them: numbers, which the chain may take by name;
+Each statement of the chain uses the one before it. Other statements stand between them: numbers, which may be taken by name;
 expressions, which have nothing to do with the question; and forks, which begin at any value there is and lead nowhere. So what was
-said last tells little, and a value must be found by its name. A statement is carried out by the `=` of the one after it, since only
-then its last number is known to be whole and a letter in between may still become a word; the last one by the end of the question, or by
-the `=` of one that begins as a statement. So the answer token never computes: it takes the value that has the name, or the last result
-where the question has an expression of its own (`What is y - 2?`).
+said last tells little, and a value must be found by its name. A statement is carried out by the first token behind it that may plan, since
+only then its last number is known to be whole; there its names stand at fixed distances. An expression in the question (`What is y - 2?`)
+is carried out by the end of the question. So the answer token never computes: it takes the value that has the name, or the last result.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from nanochat.dag.executor import ADD, DIVIDE, IDENTITY, MULTIPLY, NO_REFERENCE, NO_STEP, SUBTRACT, number_reference, tape_reference
+from nanochat.dag.numbers import NumberTable, read_numbers
 from nanochat.dag.surface import CHARACTERS, IN_WORDS, NO_LETTERS, Columns, Pieces, digits_of, table
 from nanochat.dag.trees import DECIMALS, LARGEST_VALUE
 
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 MOST_OTHERS = 5  # statements beside the chain
-BY_NAME, FORKS, INLINE = 0.4, 0.5, 0.2  # shares: of numbers in the chain, if there is one to name; of other expressions; of questions
-MANNERS = (  # (a statement up to its value, what ends it, the question up to what may be taken for a statement, its rest, of an expression)
-    ("Let {} =", ".", "", "What is {}?", ("What is", "?")),
-    ("{} =", ".", "", "What is {}?", ("Calculate", ".")),
-    ("{} =", ";", "{} =", "?", ("what is", "?")),
-    ("{} is", ".", "", "How much is {}?", ("How much is", "?")),
-    ("Let {} be", ".", "", "Find {}.", ("Find", ".")),
+BY_NAME, FORKS, INLINE = 0.5, 0.8, 0.2  # shares: of numbers, if there is one to name; of expressions beside the chain; of questions
+MANNERS = (  # (a statement up to its value, what ends it, the question, and where it asks for an expression what stands before and behind)
+    ("Let {} =", ".", "What is {}?", ("What is", "?")),
+    ("{} =", ".", "What is {}?", ("Calculate", ".")),
+    ("{} =", ";", "{} = ?", ("what is", "?")),
+    ("{} is", ".", "How much is {}?", ("How much is", "?")),
+    ("Let {} be", ".", "Find {}.", ("Find", ".")),
 )
 FACTORS = np.array([2, 2, 3, 4, 5, 10, 12, 20])
 DIVISORS = np.array([2, 4, 5, 10])
@@ -103,7 +104,7 @@ def _sides(rng, used, unary, operation, swapped, k: int) -> np.ndarray:
     nameable = (operation == ADD) | (operation == SUBTRACT)
     if k <= 3:  # products of large numbers leave the range soon
         nameable |= operation == MULTIPLY
-    calls = (nameable & used & binary)[:, :, None] & (rng.random((n, m, 2)) < BY_NAME)
+    calls = (nameable & binary)[:, :, None] & (rng.random((n, m, 2)) < BY_NAME)
     forks, which = rng.random((n, m)) < FORKS, rng.random((n, m, 2))
     count = np.cumsum(~used & unary & (operation >= 0), axis=1)
     side, before, column = np.full((n, m, 2), NONE), np.where(used[:, 0], 0, NONE), swapped.astype(np.int64)
@@ -167,16 +168,16 @@ class ChainPieces:
         self.start = table([[special("<|bos|>"), special("<|user_start|>")]])
         tail = [special("<|user_end|>"), special("<|assistant_start|>")]
         self.name = table([encode(" " + name) for name in NAMES])
-        # (first, later or the question, manner, name, L)
-        begun = [[encode(space + form.format(name)) for form, *_ in MANNERS for name in NAMES] for space in ("", " ")]
-        begun.append([encode(" " + question) for *_, (question, _) in MANNERS for _ in NAMES])
-        self.statement = table(begun).reshape(3, len(MANNERS), len(NAMES), -1)
-        ends = [[encode(stop) for _, stop, *_ in MANNERS], [encode(stop) + tail for *_, (_, stop) in MANNERS]]
-        self.stop = table(ends)
-        self.as_statement = np.array([bool(head) for _, _, head, *_ in MANNERS])
-        heads = [encode(" " + head.format(name)) if head else [] for _, _, head, *_ in MANNERS for name in NAMES]
-        rests = [encode(" " + rest.format(name)) + tail for *_, rest, _ in MANNERS for name in NAMES]
-        self.head, self.rest = (table(rows).reshape(len(MANNERS), len(NAMES), -1) for rows in (heads, rests))
+        later = [[form for form, *_ in MANNERS], [ask for *_, (ask, _) in MANNERS], [ask for _, _, ask, _ in MANNERS]]
+        pieces = [[encode(" " + form.format(name)) for form in forms for name in NAMES] for forms in later]
+        pieces[2] = [ids + tail for ids in pieces[2]]
+        stops = [encode(stop) for _, stop, *_ in MANNERS]
+        # (later statement, question that is an expression, question; manner, name, L)
+        self.piece = table(pieces).reshape(3, len(MANNERS), len(NAMES), -1)
+        self.first = table([encode(form.format(name)) for form, *_ in MANNERS for name in NAMES]).reshape(len(MANNERS), len(NAMES), -1)
+        self.stop = table([stops, [encode(stop) + tail for *_, (_, stop) in MANNERS]])
+        rows = [(encode(" 3") + stops[i // len(NAMES) % len(MANNERS)], ids) for i, ids in enumerate(sum(pieces, []))]
+        self.carries_out = _first_anchor(tokenizer, rows).reshape(self.piece.shape[:3])
 
     def text(self, rng, chains: Chains):
         """Token ids (n, T) int32, lengths (n,), and positions: number (n, M, 2), trigger (n, M) and answer (n,)."""
@@ -184,17 +185,17 @@ class ChainPieces:
         pieces, out, rows = self.pieces, Columns(n), np.arange(n)
         faces, written = digits_of(chains.numbers, chains.decimals), chains.operation >= 0
         manner, look = rng.integers(len(MANNERS), size=n), np.where(rng.random(n) < 0.35, IN_WORDS, NO_LETTERS)
-        begun, infix = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        infix = np.zeros(n, dtype=np.int64)
         asks = written & chains.inline[:, None]  # the last statement of a row that is its question
         asks[:, :-1] &= ~written[:, 1:]
-        number_spot, equals_spot = [], []
+        number_spot, before_spot, offset = [], [], []
         out.add(self.start.repeat(n, 0))
         for s in range(m):
-            here, name = written[:, s], chains.name[:, s]
+            here, name, kind = written[:, s], chains.name[:, s], asks[:, s].astype(np.int64)
             binary = here & ~chains.unary[:, s]
-            out.add(np.where(here[:, None], self.statement[np.where(asks[:, s], 2, begun), manner, name], -1))
-            equals_spot.append(out.last)
-            begun = np.maximum(begun, here)
+            before_spot.append(out.last)
+            offset.append(self.carries_out[kind, manner, name])
+            out.add(np.where(here[:, None], self.piece[kind, manner, name] if s else self.first[manner, name], -1))
             for i in (0, 1):
                 there, of = binary | (here & (i == 0)), chains.side[:, s, i]
                 digits = (there & (of < 0))[:, None]
@@ -205,18 +206,25 @@ class ChainPieces:
                 if i == 0:
                     operator = pieces.operator(rng, chains.operation[:, s].clip(0), look, infix)
                     out.add(np.where(binary[:, None], operator, -1))
-            out.add(np.where(here[:, None], self.stop[asks[:, s].astype(np.int64), manner], -1))
-        last, question = (m - 1 - chains.used[:, ::-1].argmax(1)), ~chains.inline[:, None]
-        name = chains.name[rows, last]
-        out.add(np.where(question, self.head[manner, name], -1))
-        equals_spot.append(out.last)
-        out.add(np.where(question, self.rest[manner, name], -1))
-        ids, length, spots = out.finish([number_spot, equals_spot, [out.last]])
-        answer, equals = spots[2][0], np.stack(spots[1], 1)
-        asked = np.where(self.as_statement[manner] & ~chains.inline, equals[:, m], answer - 1)
-        by_next = np.zeros_like(written)
-        by_next[:, :-1] = written[:, 1:] & ~asks[:, 1:]
-        return ids, length, np.stack(spots[0], 1).reshape(n, m, 2), np.where(by_next, equals[:, 1:], asked[:, None]), answer
+            out.add(np.where(here[:, None], self.stop[kind, manner], -1))
+        asked = chains.name[rows, m - 1 - chains.used[:, ::-1].argmax(1)]
+        before_spot.append(out.last)
+        offset.append(self.carries_out[2, manner, asked])
+        out.add(np.where(chains.inline[:, None], -1, self.piece[2, manner, asked]))
+        ids, length, spots = out.finish([number_spot, before_spot, [out.last]])
+        answer, behind = spots[2][0], np.stack(spots[1], 1) + np.stack(offset, 1)
+        followed = np.zeros_like(written)
+        followed[:, :-1] = written[:, 1:]
+        trigger = np.where(followed, behind[:, 1:], np.where(asks, answer[:, None] - 1, behind[:, m:]))
+        return ids, length, np.stack(spots[0], 1).reshape(n, m, 2), trigger, answer
+
+
+def _first_anchor(tokenizer, rows: list[tuple[list[int], list[int]]]) -> np.ndarray:
+    """Of texts of two parts: the first token that may plan, from the last token of the first part on, counted from there."""
+    idx = torch.nn.utils.rnn.pad_sequence([torch.tensor([tokenizer.bos_id, *a, *b]) for a, b in rows], batch_first=True)
+    anchor = read_numbers(idx, NumberTable(tokenizer), torch.zeros_like(idx)).anchor.numpy()
+    end = np.array([len(a) for a, _ in rows])
+    return (anchor & (np.arange(idx.shape[1]) >= end[:, None])).argmax(1) - end
 
 
 def chain_labels(chains: Chains, width: int, number, trigger, answer, steps: int, mode: str):
