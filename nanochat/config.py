@@ -39,6 +39,7 @@ SCRIPTS_DIR = CONFIG_DIR.parent / "scripts"
 
 # Top-level keys of a profile that are not the table of a stage: the stages in order, and how many GPUs it is meant for.
 PLAIN_KEYS = {"stages": list, "gpus": int}
+NO_PROFILES = {"manifest"}  # other files in config/
 
 
 def option(default, help: str, unit: str = "", choices: tuple = (), short: str = "", flag: str = ""):
@@ -99,11 +100,16 @@ def choose_profile(given: str = "") -> str:
     return path.stem if path.resolve().parent == CONFIG_DIR else str(path)
 
 
+def profiles() -> list[str]:
+    """Names of the profiles in config/."""
+    return sorted(path.stem for path in CONFIG_DIR.glob("*.toml") if path.stem not in NO_PROFILES)
+
+
 def profile_path(name: str) -> Path:
     """Path of a profile given its name or a path; UserError naming the profiles there are."""
     path = Path(name) if name.endswith(".toml") else CONFIG_DIR / f"{name}.toml"
-    if not path.is_file():
-        known = sorted(p.stem for p in CONFIG_DIR.glob("*.toml"))
+    if not path.is_file() or name in NO_PROFILES:
+        known = profiles()
         raise UserError(f"there is no profile '{name}'{nearest(name, known)}; profiles in config/: {', '.join(known)}")
     return path
 

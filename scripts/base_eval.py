@@ -23,8 +23,8 @@ from nanochat.evaluate.bpb import bits_per_byte
 from nanochat.evaluate.core import evaluate_core
 from nanochat.infer.engine import Engine
 from nanochat.infer.text import visible_text
-from nanochat.pipeline.assets import advice
 from nanochat.pipeline.ledger import read_status
+from nanochat.pipeline.manifest import advice
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint
 

@@ -21,8 +21,8 @@ from nanochat.config import StageConfig, at_least, option
 from nanochat.evaluate.arguments import option_value, spell_out
 from nanochat.evaluate.chat import ChatResult, Settings, chatcore, evaluate, write_rows
 from nanochat.infer.engine import Engine
-from nanochat.pipeline.assets import advice
 from nanochat.pipeline.ledger import read_status
+from nanochat.pipeline.manifest import advice
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint
 from tasks.common import Share, check_shares, load_task, parse_share, present, task_files

@@ -88,7 +88,7 @@ def inputs(config: Config) -> list[Input]:
     data = common.data_dir(config.data_dir)
     splits = {name: real_split(name, data) for name in config.suites if name in REAL}
     opened = [path for name, split in splits.items() if split for path in real_task(name).opens(data, split)]
-    suite = [Input(Path(config.suite).expanduser(), "give a JSONL file that exists with --suite")] if config.suite else []
+    suite = [Input(Path(config.suite).expanduser(), "give a JSONL file that exists with --suite", own=True)] if config.suite else []
     return [checkpoint.as_input(config.source, config.model_tag), *suite, *(Input(path, "fetch it again") for path in opened)]
 
 

@@ -14,7 +14,7 @@ from nanochat.data.compression import RIVALS, bytes_per_token, fixed_texts, load
 from nanochat.data.sources import TextOptions, check_text, open_source, text_inputs
 from nanochat.data.tokenizer import HOW_TO_MAKE, Tokenizer
 from nanochat.data.tokenizer_text import sample
-from nanochat.pipeline.assets import advice
+from nanochat.pipeline.manifest import advice
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 
 

@@ -12,7 +12,7 @@ class Alpaca(Task):
     name = "alpaca"
     kind = "chat"
     splits = ("train", "val")
-    patterns = {"train": ("alpaca/**/train-*", "alpaca/*", "conversations/alpaca*")}
+    assets = {"train": "alpaca"}
 
     def load(self) -> Sequence:
         rows = super().load()

@@ -3,18 +3,11 @@
 from tasks.common import MultipleChoice
 
 
-def _patterns(name: str) -> dict[str, tuple[str, ...]]:
-    places = {"train": "Train", "val": "Validation", "test": "Test"}
-    return {
-        split: (f"arc/{name}-{word}", f"arc/{name}/{word.lower()}-*", f"ai2_arc/{name}/{word.lower()}-*") for split, word in places.items()
-    }
-
-
 class ArcEasy(MultipleChoice):
     """The questions that simple retrieval answers."""
 
     name = "arc_easy"
-    patterns = _patterns("ARC-Easy")
+    assets = {"train": "arc/easy-train", "val": "arc/easy-validation", "test": "arc/easy-test"}
 
     def choice(self, row: dict) -> tuple[str, list[str], int]:
         options = row["choices"]
@@ -25,4 +18,4 @@ class ArcChallenge(ArcEasy):
     """The questions that simple retrieval gets wrong."""
 
     name = "arc_challenge"
-    patterns = _patterns("ARC-Challenge")
+    assets = {"train": "arc/challenge-train", "val": "arc/challenge-validation", "test": "arc/challenge-test"}

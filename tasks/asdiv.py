@@ -13,8 +13,7 @@ class ASDiv(LastNumberTask):
 
     name = "asdiv"
     splits = ("test",)
-    patterns = {"test": ("asdiv/ASDiv",)}
-    extensions = (".xml",)
+    assets = {"test": "asdiv"}
 
     def read(self, path: Path) -> list[dict]:
         try:

@@ -15,7 +15,7 @@ class BigBenchArithmetic(LastNumberTask):
 
     name = "bigbench_arithmetic"
     splits = ("test",)
-    patterns = {"test": ("bigbench_arithmetic/**/*", "bigbench/**/arithmetic/*/task")}
+    assets = {"test": "bigbench_arithmetic"}
 
     def read(self, path: Path) -> Sequence[dict]:
         """Rows of {input, target}; the original files hold them as `examples` of a dictionary."""

@@ -22,6 +22,7 @@ import numpy as np
 
 from nanochat.common import UserError, derive_seed
 from nanochat.config import nearest
+from nanochat.pipeline import manifest
 from tasks import files
 
 SPLITS = ("train", "val", "test")
@@ -35,15 +36,14 @@ class Task(Sequence):
     kind: `categorical` (the answer is one of `conversation["letters"]`, read off the logits), `generative` (the answer is
     written out and judged by `evaluate`), `chat` (only for training, nothing to judge).
 
-    A subclass either names its files in `patterns` and turns a row into a conversation, or makes its items itself by overriding
-    `load`. Patterns are globs below the data folder without the extension, by split; the first one that matches wins.
+    A subclass either names in `assets` the manifest's entry of each split and turns a row into a conversation, or makes its items
+    itself by overriding `load`.
     """
 
     name: str = ""
     kind: str = "generative"
     splits: tuple[str, ...] = SPLITS
-    patterns: dict[str, tuple[str, ...]] = {}
-    extensions: tuple[str, ...] = files.EXTENSIONS
+    assets: dict[str, str] = {}
 
     def __init__(self, data_dir: Path | str | None = None, split: str = "train"):
         self.check_split(split)
@@ -78,7 +78,8 @@ class Task(Sequence):
         """Every row of a split's files; UserError saying where they were looked for if there are none."""
         found = self.files(self.data_dir, split)
         if not found:
-            looked, ends = " or ".join(self.patterns[split]), ", ".join(self.extensions)
+            entry = manifest.asset(self.assets[split])
+            looked, ends = " or ".join(entry.places), ", ".join(entry.forms)
             raise UserError(f"task '{self.name}' has no {split} file under {self.data_dir} (looked for {looked} with {ends}); "
                             "give the folder with --data_dir or fetch it with download_data.sh")  # fmt: skip
         return files.join([self.read(path) for path in found])
@@ -89,28 +90,23 @@ class Task(Sequence):
 
     @classmethod
     def files(cls, data_dir: Path | str | None, split: str) -> list[Path]:
-        """The files of a split that are there, from the first pattern that matches any."""
-        for pattern in cls.patterns.get(split, ()):
-            for extension in cls.extensions:
-                found = sorted(p for p in Path(data_dir or ".").glob(pattern + extension) if p.is_file())
-                if found:
-                    return found
-        return []
+        """The files of a split that are there."""
+        return manifest.find_all(cls.assets[split], data_dir or ".") if split in cls.assets else []
 
     @classmethod
     def present(cls, data_dir: Path | str | None, split: str = "test") -> bool:
         """True if this split can be loaded: its files are there, or the task needs none."""
         if split not in cls.splits:
             return False
-        if not cls.patterns:
+        if not cls.assets:
             return True
         return bool(cls.files(data_dir, split)) or (split == "val" and bool(cls.files(data_dir, "train")))
 
     @classmethod
     def place(cls, data_dir: Path | str | None, split: str) -> Path:
         """Where a file of this split is looked for first, under the name that a download gives it."""
-        pattern = (cls.patterns.get(split) or cls.patterns["train"])[0]  # val is carved from train where it has no file
-        return Path(data_dir or ".") / (pattern + (".parquet" if ".parquet" in cls.extensions else cls.extensions[0]))
+        entry = cls.assets.get(split) or cls.assets["train"]  # val is carved from train where it has no file
+        return Path(data_dir or ".") / manifest.asset(entry).place
 
     @classmethod
     def opens(cls, data_dir: Path | str | None, split: str) -> list[Path]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nanochat.common import UserError
+from nanochat.pipeline import watch
 
 
 def open_text(path: Path):
@@ -107,11 +108,11 @@ def _read_parquet(path: Path) -> ArrowRows:
     import pyarrow
     import pyarrow.parquet
 
+    watch.reading(path)
     try:
         return ArrowRows(pyarrow.parquet.ParquetFile(path).read())
     except pyarrow.ArrowException as error:
         raise ValueError(str(error).splitlines()[0]) from None
 
 
-EXTENSIONS = (".jsonl", ".jsonl.gz", ".parquet", ".json", ".json.gz", ".csv")
 READERS = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}

@@ -60,10 +60,7 @@ class GSM8K(Task):
 
     name = "gsm8k"
     kind = "generative"
-    patterns = {
-        "train": ("gsm8k/train", "gsm8k/main/train-*"),
-        "test": ("gsm8k/test", "gsm8k/main/test-*"),
-    }
+    assets = {"train": "gsm8k/train", "test": "gsm8k/test"}
 
     def conversation(self, row: dict) -> dict:
         return question_answer(row["question"], answer_parts(row["answer"]))
@@ -95,7 +92,7 @@ class GSM8KDirect(LastNumberTask):
     """The final number alone, with the plan of the whole problem."""
 
     name = "gsm8k_direct"
-    patterns = GSM8K.patterns
+    assets = GSM8K.assets
 
     def conversation(self, row: dict) -> dict:
         number = marked_number(row["answer"])

@@ -26,7 +26,7 @@ class HumanEval(Task):
     name = "humaneval"
     kind = "generative"
     splits = ("test",)
-    patterns = {"test": ("humaneval/HumanEval", "humaneval/**/test-*", "openai_humaneval/**/test-*")}
+    assets = {"test": "humaneval"}
 
     def conversation(self, row: dict) -> dict:
         solution = f"```python\n{row['prompt']}{row['canonical_solution']}\n```"

@@ -13,7 +13,7 @@ class IdentityFile(Task):
     name = "identity_file"
     kind = "chat"
     splits = ("train", "val")
-    patterns = {"train": ("identity_conversations", "conversations/identity_conversations")}
+    assets = {"train": "identity_file"}
 
     def conversation(self, row) -> dict:
         return checked(row if isinstance(row, list) else row["messages"], self.name)

@@ -11,7 +11,7 @@ class MAWPS(LastNumberTask):
     """Rows have a text whose punctuation stands apart, and a number."""
 
     name = "mawps"
-    patterns = {"train": ("mawps/trainset",), "val": ("mawps/validset",), "test": ("mawps/testset",)}
+    assets = {"train": "mawps/train", "val": "mawps/validation", "test": "mawps/test"}
 
     def conversation(self, row: dict) -> dict:
         words = row["original_text"].strip()

@@ -10,11 +10,7 @@ class MMLU(MultipleChoice):
     """Rows are the Hugging Face ones, or headerless CSV lines: question, four options, letter."""
 
     name = "mmlu"
-    patterns = {
-        "train": ("mmlu/auxiliary_train", "mmlu/auxiliary_train/*", "mmlu/all/auxiliary_train-*"),
-        "val": ("mmlu/mmlu_validation", "mmlu/all/validation-*"),
-        "test": ("mmlu/mmlu_test", "mmlu/all/test-*"),
-    }
+    assets = {"train": "mmlu/auxiliary_train", "val": "mmlu/validation", "test": "mmlu/test"}
 
     def choice(self, row) -> tuple[str, list[str], int]:
         if isinstance(row, list):

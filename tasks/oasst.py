@@ -45,10 +45,7 @@ class OpenAssistant(Task):
     name = "oasst"
     kind = "chat"
     splits = ("train", "val")
-    patterns = {
-        "train": ("oasst*/*trees", "oasst*/**/train-*", "oasst*/*", "conversations/oasst*"),
-        "val": ("oasst*/**/validation-*",),
-    }
+    assets = {"train": "oasst/train", "val": "oasst/validation"}
 
     def load(self) -> list[list[dict]]:
         own_val = bool(self.files(self.data_dir, "val"))

@@ -11,11 +11,7 @@ class OpenBookQA(MultipleChoice):
     """Rows are the Hugging Face ones (question_stem, choices, answerKey) or the instruction form (`Answer1: ... Answer2: ...`)."""
 
     name = "openbookqa"
-    patterns = {
-        "train": ("openbookqa/train", "openbookqa/main/train-*"),
-        "val": ("openbookqa/validation", "openbookqa/main/validation-*"),
-        "test": ("openbookqa/test", "openbookqa/main/test-*"),
-    }
+    assets = {split: f"openbookqa/{file}" for split, file in (("train", "train"), ("val", "validation"), ("test", "test"))}
 
     def choice(self, row: dict) -> tuple[str, list[str], int]:
         if "question_stem" in row:

@@ -9,7 +9,7 @@ class SmolTalk(Task):
 
     name = "smoltalk"
     kind = "chat"
-    patterns = {split: (f"smoltalk/**/{split}-*", f"smoltalk/{split}", f"smol-smoltalk/**/{split}-*") for split in ("train", "test")}
+    assets = {"train": "smoltalk/train", "test": "smoltalk/test"}
 
     def conversation(self, row: dict) -> dict:
         return checked(row["messages"], self.name)

@@ -8,7 +8,7 @@ class SVAMP(LastNumberTask):
     """Rows have a body, a question about it, and a number."""
 
     name = "svamp"
-    patterns = {"train": ("svamp/train", "svamp/**/train-*"), "test": ("svamp/test", "svamp/**/test-*")}
+    assets = {"train": "svamp/train", "test": "svamp/test"}
 
     def conversation(self, row: dict) -> dict:
         body = row["Body"].strip()

@@ -23,8 +23,9 @@ from pathlib import Path
 from nanochat import common
 from nanochat.common import UserError
 from nanochat.config import at_least, option
-from nanochat.pipeline.assets import advice
+from nanochat.pipeline import watch
 from nanochat.pipeline.digests import digest
+from nanochat.pipeline.manifest import advice
 from nanochat.pipeline.stage import Input
 
 EMBEDDED = "embedded"
@@ -109,7 +110,7 @@ def text_inputs(config) -> list[Input]:
         return []
     root = common.data_dir(config.data_dir)
     files = find_files(config.text, config.data_dir) or [root / config.text]
-    return [Input(path, advice(path, config.data_dir, config.profile)) for path in files]
+    return [Input(path, advice(path, config.data_dir, config.profile), own=True) for path in files]
 
 
 def find_files(text: str, data_dir: str = "") -> list[Path]:
@@ -250,6 +251,7 @@ def read_parquet(path: Path) -> Iterator[str]:
     import pyarrow
     import pyarrow.parquet
 
+    watch.reading(path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             if "text" not in file.schema_arrow.names:

@@ -12,12 +12,14 @@ from nanochat.common import UserError
 class Input:
     """A file or folder a stage opens, and the command (or advice) that brings it into being.
 
-    What is `optional` the stage does without; it counts as an input where it is there.
+    What is `optional` the stage does without; it counts as an input where it is there. What is `own` a person names in an
+    option; any other file of the data folder has to be in the manifest.
     """
 
     path: Path
     made_by: str
     optional: bool = False
+    own: bool = False
 
 
 def missing(inputs: list[Input]) -> list[Input]:

@@ -1,15 +1,12 @@
 """Downloads what a profile needs, on the machine that has internet, into the layout that every stage reads.
 
 Kind to a login node: at most four connections and little memory; killed at any moment, the same command goes on where it
-was. A file appears under its name only when all of it is there. What a host that cannot be reached would have
-given is one sentence within seconds, and the exit code is not 0.
+was. A file appears under its name only when all of it is there, has been opened, and is written to `manifest.lock`; from
+then on it may not be another. What a host that cannot be reached would have given is one sentence within seconds.
 """
 
 import concurrent.futures
 import errno
-import gzip
-import http.client
-import json
 import os
 import shutil
 import socket
@@ -18,19 +15,26 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from nanochat import common
-from nanochat.pipeline.assets import Asset, Download, find
+from nanochat.common import UserError
+from nanochat.pipeline import content, transfer
 from nanochat.pipeline.explain import explain
+from nanochat.pipeline.manifest import LOCK, Asset, Download, examine, files_of, read_lock
+from nanochat.pipeline.progress import Progress
+from nanochat.pipeline.transfer import Broken, Origin, cause
 
 CONNECTIONS = 4
-TRIES, BACKOFF = 4, 0.5  # seconds before the second try, doubling
-CONNECT, READ = 4.0, 30.0  # seconds
-CHUNK = 1 << 20
+TRIES, BACKOFF, LONGEST_BACKOFF = 5, 0.5, 30.0  # tries in a row that bring little; seconds before the second one, doubling
+WORTH = 1 << 20  # bytes; an attempt that came as much further does not count as a failed one
+READINGS = 2  # how often a file is fetched whole before its content is called wrong
+CONNECT = 4.0  # seconds
+SPARE_BYTES, SPARE_FILES = 256 << 20, 64  # what must stay free on the disk
 HERE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR}  # our side: no use in trying again
-RECORD = "downloads.json"  # path -> address, size and sha256 of what was downloaded
 
 
 class Failed(Exception):
@@ -38,17 +42,22 @@ class Failed(Exception):
 
 
 class Fetcher:
-    """Downloads into one data directory. `stop` ends all transfers at their next chunk."""
+    """Downloads into one data directory. `stop` ends all transfers at their next chunk.
 
-    def __init__(self, folder: Path, say=common.say):
-        self.folder, self.say = folder, say
+    `accept_changes` lets a file replace what the lock says about it.
+    """
+
+    def __init__(self, folder: Path, say=common.say, accept_changes: bool = False):
+        self.folder, self.say, self.accept_changes = folder, say, accept_changes
         self.stop = threading.Event()
+        self.progress: Progress | None = None
         self._hosts: dict[str, str] = {}  # host -> why it cannot be reached, "" if it can
         self._host_locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def fetch_all(self, downloads: list[Download]) -> dict[Download, str]:
+    def fetch_all(self, downloads: list[Download], progress: Progress | None = None) -> dict[Download, str]:
         """Downloads all, a few at a time. Returns those that failed with the reason."""
+        self.progress, say = progress, progress.say if progress else self.say
         failures, done = {}, 0
         with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
             tasks = {pool.submit(self.fetch, download): download for download in downloads}
@@ -60,103 +69,127 @@ class Fetcher:
                         failures[tasks[task]] = str(error)
                         continue
                     done += 1
-                    self.say(f"[{done}/{len(downloads)}] {message}")
+                    if progress:
+                        progress.done = done
+                    say(f"[{done}/{len(downloads)}] {message}")
             except BaseException:
                 self.stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+            finally:
+                if progress:
+                    progress.finish()
         return failures
 
     def fetch(self, download: Download) -> str:
         """Downloads one file and gives a line about it; Failed with one sentence otherwise."""
-        started, reason = time.time(), ""
+        started = time.time()
         try:
-            for attempt in range(TRIES):
-                if self.stop.wait(BACKOFF * 2 ** (attempt - 1) if attempt else 0):
-                    break
-                self._reach(download.url)
-                reason = self._try(download)
-                if not reason:
-                    size = self._finish(download)
-                    return f"{download.path}  {size / 1e6:.1f} MB in {time.time() - started:.0f} s"
+            origin = self._transferred(download)
+            size = self._finish(download, origin)
         except OSError as error:
             raise Failed(explain(error)) from None
-        raise Failed(f"{download.url}: {reason or 'stopped'}")
+        return f"{download.path}  {size / 1e6:.1f} MB in {time.time() - started:.0f} s"
 
-    def _try(self, download: Download) -> str:
-        """One attempt at the whole of the file. Returns why it should be tried again, "" when it is there."""
+    def _transferred(self, download: Download) -> Origin:
+        """Tries until the whole file has come and is what it should be."""
+        part, tries, readings, reason = self._part(download), 0, 0, "stopped"
+        most = _bytes(part)
+        while not self.stop.is_set():
+            wait = 0.0
+            try:
+                origin = self._attempt(download, part)
+                reason = self._wrong(download, part, origin)
+                if not reason:
+                    return origin
+                readings += 1
+                self._count(-_bytes(part))
+                transfer.discard(part)
+            except Broken as broken:
+                reason, wait = str(broken), broken.wait
+                if broken.final:
+                    break
+            tries = 0 if _bytes(part) >= most + WORTH else tries + 1
+            most = max(most, _bytes(part))
+            if tries >= TRIES or readings >= READINGS:
+                break
+            self.stop.wait(max(wait, min(LONGEST_BACKOFF, BACKOFF * 2 ** max(0, tries - 1))))
+        raise Failed(f"{download.url}: {reason}")
+
+    def _attempt(self, download: Download, part: Path) -> Origin:
+        """One attempt; Broken if another one may succeed."""
+        self._reach(download.url)
         try:
-            return self._transfer(download) or self._damage(download)
-        except urllib.error.HTTPError as error:
-            if error.code == 416:  # what we have is more than there is
-                self._part(download).unlink(missing_ok=True)
-            elif error.code < 500 and error.code not in (408, 429):
-                raise Failed(f"{download.url}: the server answers {error.code} {error.reason}") from None
-            return f"the server answers {error.code} {error.reason}"
-        except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno in HERE:
+            return transfer.bring(download.url, part, bool(download.sha256), self.stop, self._count)
+        except OSError as error:
+            if error.errno in HERE and not isinstance(error, urllib.error.URLError):
                 raise
-            return f"the connection broke ({_cause(error)})"
+            raise Broken(f"the connection broke ({cause(error)})") from None
 
-    def _transfer(self, download: Download) -> str:
-        """Continues the .part file with what is missing; Range with If-Range, so that a changed file starts again."""
-        part, tag = self._part(download), self._part(download).with_suffix(".etag")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        have = part.stat().st_size if part.exists() else 0
-        headers = {"User-Agent": "nanochat-dag", "Accept-Encoding": "identity"}
-        if have:
-            headers |= {"Range": f"bytes={have}-"} | ({"If-Range": tag.read_text()} if tag.exists() else {})
-        with urllib.request.urlopen(urllib.request.Request(download.url, headers=headers), timeout=READ) as response:
-            if have and not (response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")):
-                have = 0
-            self._remember_tag(tag, response.headers.get("ETag"))
-            length = response.headers.get("Content-Length")
-            with open(part, "ab" if have else "wb") as f:
-                while chunk := response.read(CHUNK):
-                    f.write(chunk)
-                    if self.stop.is_set():
-                        return "stopped"
-                f.flush()
-                os.fsync(f.fileno())
+    def _count(self, count: int) -> None:
+        if self.progress:
+            self.progress.add(count)
+
+    def _wrong(self, download: Download, part: Path, origin: Origin) -> str:
+        """Why the bytes that came are not the file, "" if they are: size, hash, format; the lock counts unless changes are accepted."""
         size = part.stat().st_size
-        return f"only {size} of {have + int(length)} bytes came" if length and size < have + int(length) else ""
+        if wanted := next((n for n in (download.size, origin.total) if n and n != size), 0):
+            return f"has {size} bytes instead of {wanted}"
+        locked = {} if self.accept_changes or download.unpack else read_lock(self.folder).get(download.path, {})
+        if download.sha256 or origin.sha256 or locked:
+            digest = common.sha256(part)
+            if (wanted := download.sha256 or origin.sha256) and digest != wanted:
+                return f"has the wrong sha256 ({digest} instead of {wanted})"
+            if locked and digest != locked["sha256"]:
+                then = f"{locked['sha256']} when it was first downloaded ({locked.get('time', 'date unknown')})"
+                return f"it changed: sha256 {digest} now, {then}; take the new file with --accept_changes, or copy the old one here"
+        return "" if download.unpack else content.damage(part, download.path)
 
-    @staticmethod
-    def _remember_tag(tag: Path, value: str | None) -> None:
-        if value and not value.startswith("W/"):
-            tag.write_text(value)
-        else:
-            tag.unlink(missing_ok=True)
+    def _finish(self, download: Download, origin: Origin) -> int:
+        """Writes down what the file is, then gives it its name, or unpacks it to the folder it holds. Returns its bytes.
 
-    def _damage(self, download: Download) -> str:
-        part = self._part(download)
-        reason = _wrong_content(part, download) or (damage(part, download.path) if not download.unpack else "")
-        if reason:
-            part.unlink(missing_ok=True)
-        return reason
-
-    def _finish(self, download: Download) -> int:
-        """Gives the complete file its name, or unpacks it to the folder it holds; writes down what it was."""
+        In this order: a file without its line in the lock could be replaced unnoticed.
+        """
         part, path = self._part(download), self.folder / download.path
-        size, digest = part.stat().st_size, ""
         if download.unpack:
             self._unpack(part, path, download)
-            part.unlink()
-            digest = common.sha256(path)
+            self._note(download, path, origin)
+            transfer.discard(part)
         else:
-            digest = common.sha256(part)
+            self._note(download, part, origin)
             os.replace(part, path)
-        part.with_suffix(".etag").unlink(missing_ok=True)
+            transfer.state_of(part).unlink(missing_ok=True)
+        return content.size(path)
+
+    def _note(self, download: Download, path: Path, origin: Origin) -> None:
+        """A line of the lock about the content of `path`."""
+        rows = None if path.is_dir() else content.rows(path, download.path)
+        line = {"url": download.url, "size": content.size(path), "sha256": common.sha256(path), "rows": rows,
+                "revision": origin.revision or origin.tag, "time": time.strftime("%Y-%m-%d %H:%M:%S")}  # fmt: skip
         with self._lock:
-            record = common.read_json(self.folder / RECORD) or {}
-            record[download.path] = {"url": download.url, "size": size, "sha256": digest}
-            common.write_json(self.folder / RECORD, record)
-        return size
+            common.write_json(self.folder / LOCK, {**read_lock(self.folder), download.path: line})
+
+    def unlocked(self, asset: Asset) -> list[str]:
+        """Paths of an asset that are there, but not in the lock."""
+        lock = read_lock(self.folder)
+        brought = [download.path for download in asset.files if (self.folder / download.path).exists()]
+        names = brought or [str(path.relative_to(self.folder)) for path in files_of(asset, self.folder)]
+        return [name for name in names if name not in lock]
+
+    def adopt(self, asset: Asset) -> list[str]:
+        """Writes into the lock what lies here without a line in it, put there by hand; a sentence for each fault it has."""
+        urls, new = {download.path: download.url for download in asset.files}, self.unlocked(asset)
+        faults = dict(examine(asset, self.folder, rehash=True)) if new else {}
+        for name in new:
+            if self.folder / name not in faults:
+                self._note(Download(name, urls.get(name, "")), self.folder / name, Origin())
+        return [f"{self.folder / name} {faults[self.folder / name]}" for name in new if self.folder / name in faults]
 
     @staticmethod
     def _unpack(archive: Path, folder: Path, download: Download) -> None:
         aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        shutil.rmtree(aside, ignore_errors=True)
+        for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed; we hold the lock
+            shutil.rmtree(left, ignore_errors=True)
         try:
             with zipfile.ZipFile(archive) as z:
                 z.extractall(aside)
@@ -164,8 +197,8 @@ class Fetcher:
                 raise Failed(f"{download.url}: the archive holds no folder {folder.name}")
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(aside / folder.name, folder)
-        except zipfile.BadZipFile as error:
-            archive.unlink()
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            transfer.discard(archive)
             raise Failed(f"{download.url}: not a zip archive ({error})") from None
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -177,7 +210,7 @@ class Fetcher:
     def _reach(self, url: str) -> None:
         """Failed, within seconds and once per host, if nothing answers there. Behind a proxy only the proxy can tell."""
         parts = urlsplit(url)
-        if parts.scheme in urllib.request.getproxies():
+        if parts.scheme == "file" or parts.scheme in urllib.request.getproxies():
             return
         with self._lock:
             lock = self._host_locks.setdefault(parts.netloc, threading.Lock())
@@ -186,6 +219,10 @@ class Fetcher:
                 self._hosts[parts.netloc] = _knock(parts.hostname, parts.port or {"http": 80}.get(parts.scheme, 443))
         if self._hosts[parts.netloc]:
             raise Failed(f"{parts.netloc} cannot be reached ({self._hosts[parts.netloc]})")
+
+
+def _bytes(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 def _knock(host: str, port: int) -> str:
@@ -197,7 +234,7 @@ def _knock(host: str, port: int) -> str:
             socket.create_connection((host, port), timeout=CONNECT).close()
             answer[0] = ""
         except OSError as error:
-            answer[0] = _cause(error)
+            answer[0] = cause(error)
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
@@ -205,78 +242,87 @@ def _knock(host: str, port: int) -> str:
     return answer[0]
 
 
-def _cause(error: BaseException) -> str:
-    inner = getattr(error, "reason", None)
-    error = inner if isinstance(inner, BaseException) else error
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
 # ---------------------------------------------------------------------------------------------------------------------
-# What is there, and is it whole?
+# Before: what is absent, from where, and does it fit?
 
 
 def absent(asset: Asset, folder: Path) -> list[Download]:
     """What must be downloaded for an asset to be there. One file counts in any form that the readers understand."""
-    if "*" not in asset.stem and find(asset.id, folder):
+    single = len(asset.files) == 1 or not any((folder / d.path).exists() for d in asset.files)
+    if single and files_of(asset, folder):
         return []
-    return [download for download in asset.downloads if not (folder / download.path).exists()]
+    return [download for download in asset.files if not (folder / download.path).exists()]
+
+
+def from_folder(asset: Asset, mirror: Path) -> list[Download]:
+    """The files of an asset in another data folder, as downloads; its lock says what they have to be."""
+    lock, known = read_lock(mirror), {d.path: d for d in asset.files if not d.unpack}
+    found = []
+    for path in files_of(asset, mirror):
+        name = str(path.relative_to(mirror))
+        sha256 = known[name].sha256 if name in known else ""
+        size = path.stat().st_size
+        found.append(Download(name, path.absolute().as_uri(), sha256 or lock.get(name, {}).get("sha256", ""), size, about=size, room=size))
+    return found
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a download will take, and what the disk has: bytes over the line, bytes and files on the disk."""
+
+    bytes: int
+    room: int
+    files: int
+    unknown: int  # files whose size nobody knows
+    free_bytes: int
+    free_files: int | None  # None where the file system does not count them
+
+    def __str__(self) -> str:
+        unknown = f" ({self.unknown} of unknown size)" if self.unknown else ""
+        inodes = "" if self.free_files is None else f" and {self.free_files:,} files"
+        need = f"about {self.bytes / 1e9:.2f} GB to download{unknown}, {self.room / 1e9:.2f} GB and {self.files} files on the disk"
+        return f"{need}; free: {self.free_bytes / 1e9:.1f} GB{inodes}"
+
+
+def estimate(downloads: list[Download], folder: Path) -> Estimate:
+    """Bytes and files of what is missing, less what has come already, beside what the disk holding `folder` has free."""
+    lock = read_lock(folder)
+    sizes = [d.size or d.about or lock.get(d.path, {}).get("size", 0) for d in downloads]
+    come = begun(downloads, folder)
+    disk = os.statvfs(next(place for place in (folder, *folder.absolute().parents) if place.exists()))
+    room = sum(max(d.room, size) for d, size in zip(downloads, sizes, strict=True))
+    return Estimate(max(0, sum(sizes) - come), max(0, room - come), sum(d.count for d in downloads), sizes.count(0),
+                    disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else None)  # fmt: skip
+
+
+def begun(downloads: list[Download], folder: Path) -> int:
+    """Bytes that earlier attempts have left in parts."""
+    return sum(_bytes(folder / f"{d.path}.part") for d in downloads)
+
+
+def refuse_if_too_large(estimate: Estimate, folder: Path) -> None:
+    """UserError if the disk has no room for it."""
+    if estimate.room + SPARE_BYTES > estimate.free_bytes:
+        need = f"needs about {estimate.room / 1e9:.1f} GB and has {estimate.free_bytes / 1e9:.1f} GB free"
+    elif estimate.free_files is not None and estimate.files + SPARE_FILES > estimate.free_files:
+        need = f"needs {estimate.files} files and may hold only {estimate.free_files} more (inodes)"
+    else:
+        return
+    raise UserError(f"the disk of {folder} {need}; free some space, choose fewer --shards, or another folder with --data_dir")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# After: is it whole?
 
 
 def verify(asset: Asset, folder: Path) -> tuple[int, list[str]]:
-    """Reads every file of an asset again. Returns how many are whole, and a sentence for each that is missing or is not.
+    """Reads every file of an asset again. Returns how many are whole, and a sentence for each thing that is wrong.
 
     A damaged file that we downloaded is moved aside, so that the next download fetches it again.
     """
-    record, whole, faults = common.read_json(folder / RECORD) or {}, 0, []
-    downloads, found = {d.path: d for d in asset.downloads}, find(asset.id, folder)
-    names = list(downloads)
-    if found and "*" not in asset.stem and not any((folder / name).exists() for name in names):
-        names = [str(found.relative_to(folder))]  # another form than the one we would download
-    for name in names:
-        reason = _fault(folder / name, downloads.get(name), record.get(name))
-        if not reason:
-            whole += 1
-            continue
-        faults.append(f"{folder / name} {reason}")
-        if name in record and (folder / name).exists():
-            os.replace(folder / name, folder / f"{name}.damaged")
-    return whole, faults
-
-
-def _fault(path: Path, download: Download | None, record: dict | None) -> str:
-    if not path.exists():
-        return "is missing"
-    if path.is_dir():
-        return "is not what was downloaded" if record and common.sha256(path) != record["sha256"] else ""
-    if download and (reason := _wrong_content(path, download)):
-        return reason
-    if record and common.sha256(path) != record["sha256"]:
-        return "is not what was downloaded"
-    return damage(path, path.name)
-
-
-def _wrong_content(path: Path, download: Download) -> str:
-    if download.size and path.stat().st_size != download.size:
-        return f"has {path.stat().st_size} bytes instead of {download.size}"
-    if download.sha256 and common.sha256(path) != download.sha256:
-        return "has the wrong sha256"
-    return ""
-
-
-def damage(path: Path, name: str) -> str:
-    """What is wrong with a file judged by the format its name promises, "" if nothing is seen."""
-    if path.stat().st_size == 0:
-        return "is empty"
-    if name.endswith(".parquet"):
-        with open(path, "rb") as f:
-            head = f.read(4)
-            f.seek(max(4, path.stat().st_size - 4))
-            return "" if head == f.read() == b"PAR1" else "is not a whole parquet file"
-    try:
-        if name.endswith((".jsonl", ".jsonl.gz")):
-            with (gzip.open if name.endswith(".gz") else open)(path, "rb") as f:
-                for line in f:
-                    json.loads(line)
-    except (OSError, EOFError, ValueError) as error:
-        return f"cannot be read ({error})"
-    return ""
+    faults, lock = examine(asset, folder, rehash=True), read_lock(folder)
+    for path, _ in faults:
+        if path.exists() and str(path.relative_to(folder)) in lock and os.access(folder, os.W_OK):
+            os.replace(path, path.with_name(f"{path.name}.damaged"))
+    files = max(len(asset.files), len(files_of(asset, folder)) if not asset.files else 1)
+    return max(0, files - len(faults)), [f"{path} {reason}" for path, reason in faults]

@@ -31,7 +31,9 @@ from nanochat.pipeline.digests import digest
 from nanochat.pipeline.explain import explain, own_words
 from nanochat.pipeline.inputs import Input, absent, check_base, check_data_dir, missing, require
 from nanochat.pipeline.ledger import append_line, git_commit, located, portable, read_lines, read_status, record, stage_folder, stage_label
+from nanochat.pipeline.manifest import refuse_strangers
 from nanochat.pipeline.offline import guarded
+from nanochat.pipeline.watch import only_declared
 
 __all__ = ["Input", "Run", "Stage", "absent", "check_base", "digest", "execute", "explain", "git_commit", "missing", "read_status",
            "stage_folder", "stage_label"]  # fmt: skip
@@ -158,6 +160,7 @@ def execute(stage: Stage, argv: list[str] | None = None) -> int:
         check_base(config.profile)
         with guarded(_hosts_of_mirror(config)):
             inputs = stage.inputs(config)
+            refuse_strangers(stage.name, inputs, common.data_dir(config.data_dir))
             require(inputs)
             _claim(run)
             with _only_one(run):
@@ -192,7 +195,8 @@ def _execute_locked(stage: Stage, run: Run, inputs: list[Input]) -> int:
         run.identity = before.get("identity") or run.identity  # an earlier version may have counted it from other names
     with signals.noted():
         status = _begin(run, fingerprint, before)
-        state, text, code = _outcome(stage, run, status)
+        with only_declared(inputs, common.data_dir(config.data_dir)):
+            state, text, code = _outcome(stage, run, status)
         status.update(state=state, error=None if code == EXIT_DONE else text, headline=text if code == EXIT_DONE else "")
         return _end(run, status, code)
 

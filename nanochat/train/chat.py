@@ -14,7 +14,7 @@ from nanochat.common import UserError, all_reduce_sum, derive_seed
 from nanochat.config import at_least, option
 from nanochat.data.conversations import Rendered, render
 from nanochat.data.loader import ConversationBatch, ConversationLoader
-from nanochat.pipeline.assets import advice
+from nanochat.pipeline.manifest import advice
 from nanochat.pipeline.stage import Input
 from tasks.common import Mixture, check_shares, parse_share, present, task_files
 

@@ -214,7 +214,7 @@ def test_right_answers_score_everything_and_wrong_ones_nothing(name, request):
     if entry.kind == "chat":
         pytest.skip("for training only, there is no right answer")
     split = "test" if "test" in entry.splits else "val"
-    data = request.getfixturevalue("real_data") if entry.patterns else None
+    data = request.getfixturevalue("real_data") if entry.assets else None
     if not present(name, data, split):
         pytest.skip(f"no {split} file of {name} in the real data")
     task = load_task(name, data, split)

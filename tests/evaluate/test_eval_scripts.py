@@ -137,7 +137,7 @@ def test_chat_eval_is_done_again_when_a_task_appears(trained, data, capsys):
     [
         (["-i", "sft", "--tasks=arc_easy"], "chat_sft"),
         (["-i", "mid", "--tasks=arc_esay"], "did you mean 'arc_easy'"),
-        (["-i", "mid", "--tasks=smoltalk"], "test-*.parquet is missing"),
+        (["-i", "mid", "--tasks=smoltalk"], "does not let chat_eval open smoltalk/test"),
         (["-i", "mid", "--tasks=mmlu,svamp"], "mmlu_test.parquet is missing"),
         (["-i", "mud", "--tasks=arc_easy"], "auto, base, mid, sft"),
         (["--tasks=arc_easy", "-i"], "auto, base, mid, sft"),

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nanochat.pipeline import prefetch
 from tests.pipeline.helpers import TOY, piped
+from tests.pipeline.hostile import serving
 
 
 @pytest.fixture
@@ -40,3 +42,13 @@ def start(repository, profile):
         if child.poll() is None:
             child.kill()
         child.communicate()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A hostile server, see tests/pipeline/hostile.py; retries come at once."""
+    monkeypatch.setattr(prefetch, "BACKOFF", 0.01)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as state:
+        yield state

@@ -1,89 +1,23 @@
-"""Downloads against a server on the loopback that misbehaves in every way servers do."""
+"""Downloads of files, of assets, of profiles, against a server on the loopback."""
 
-import contextlib
-import gzip
 import hashlib
-import http.server
 import io
 import json
-import threading
 import time
 import zipfile
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nanochat import common
-from nanochat.pipeline import assets, prefetch
-from nanochat.pipeline.assets import Asset, Download
-from nanochat.pipeline.prefetch import Fetcher, absent, damage, verify
+from nanochat.pipeline import manifest, prefetch
+from nanochat.pipeline.manifest import Asset, Download, Source
+from nanochat.pipeline.prefetch import Fetcher
 from scripts import prefetch as command
+from tests.pipeline.hostile import tag_of
 
 BODY = bytes(range(256)) * 4000  # about 1 MB
-
-
-@dataclass
-class Server:
-    """What the server gives for each path, how it misbehaves, and what it was asked."""
-
-    url: str = ""
-    files: dict = field(default_factory=dict)
-    faults: list = field(default_factory=list)  # one for each coming request: "cut", 503, 404, ...
-    ranges: bool = True
-    tags: bool = True
-    asked: list = field(default_factory=list)  # (path, Range header)
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """A server on a free port of the loopback; retries come at once."""
-    state = Server()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            answer(self, state)
-
-        def log_message(self, *args): ...
-
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    state.url = f"http://127.0.0.1:{httpd.server_port}"
-    monkeypatch.setattr(prefetch, "BACKOFF", 0.01)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    yield state
-    httpd.shutdown()
-    httpd.server_close()
-
-
-def answer(handler, state: Server) -> None:
-    """Serves a file, or the next fault."""
-    wanted = handler.headers.get("Range")
-    state.asked.append((handler.path, wanted))
-    fault = state.faults.pop(0) if state.faults else None
-    body = state.files.get(handler.path)
-    if isinstance(fault, int) or body is None:
-        handler.send_error(fault if isinstance(fault, int) else 404)
-        return
-    tag = f'"{hashlib.md5(body).hexdigest()}"'
-    start = int(wanted[len("bytes=") :].split("-")[0]) if wanted and state.ranges else 0
-    if handler.headers.get("If-Range") not in (None, tag):
-        start = 0
-    if start >= len(body):
-        handler.send_error(416)
-        return
-    handler.send_response(206 if start else 200)
-    handler.send_header("Content-Length", str(len(body) - start))
-    if state.tags:
-        handler.send_header("ETag", tag)
-    if start:
-        handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-    handler.end_headers()
-    part = body[start:]
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        handler.wfile.write(part[: len(part) // 2] if fault == "cut" else part)
 
 
 @pytest.fixture
@@ -100,8 +34,8 @@ def fetch(server, tmp_path):
 def test_a_file_comes_whole_and_leaves_nothing_else(fetch, tmp_path):
     assert fetch() == []
     assert (tmp_path / "x.bin").read_bytes() == BODY
-    assert {p.name for p in tmp_path.iterdir()} == {"x.bin", "downloads.json"}
-    assert common.read_json(tmp_path / "downloads.json")["x.bin"]["sha256"] == hashlib.sha256(BODY).hexdigest()
+    assert {p.name for p in tmp_path.iterdir()} == {"x.bin", "manifest.lock"}
+    assert common.read_json(tmp_path / "manifest.lock")["x.bin"]["sha256"] == hashlib.sha256(BODY).hexdigest()
 
 
 @pytest.mark.parametrize("faults", [["cut"], ["cut", "cut", "cut"], [503, 503], [429], [500, "cut"]])
@@ -113,26 +47,45 @@ def test_a_broken_connection_goes_on_where_it_was(fetch, server, tmp_path, fault
         assert server.asked[-1][1].startswith("bytes="), "the rest, not all of it"
 
 
-@pytest.mark.parametrize("tags", [True, False])
-def test_a_killed_download_goes_on_from_its_part(fetch, server, tmp_path, tags):
-    server.tags = tags
-    (tmp_path / "x.bin.part").write_bytes(BODY[:1000])
+def leave(tmp_path, content, tag=""):
+    """What a killed download leaves behind."""
+    (tmp_path / "x.bin.part").write_bytes(content)
+    if tag:
+        common.write_json(tmp_path / "x.bin.part.json", {"tag": tag, "total": len(BODY)})
+
+
+def test_a_killed_download_goes_on_from_its_part(fetch, server, tmp_path):
+    leave(tmp_path, BODY[:1000], tag_of(BODY))
     assert fetch() == []
     assert server.asked == [("/x.bin", "bytes=1000-")]
     assert (tmp_path / "x.bin").read_bytes() == BODY
 
 
-def test_a_part_of_a_file_that_changed_since_is_not_used(fetch, server, tmp_path):
-    (tmp_path / "x.bin.part").write_bytes(b"old" * 100)
-    (tmp_path / "x.bin.etag").write_text('"old"')
+def test_a_part_whose_version_nobody_knows_goes_on_only_if_the_hash_is_known(fetch, server, tmp_path):
+    leave(tmp_path, BODY[:1000])
+    assert fetch(sha256=hashlib.sha256(BODY).hexdigest()) == []
+    (tmp_path / "x.bin").unlink()
+    leave(tmp_path, BODY[:1000])
     assert fetch() == []
+    assert server.asked == [("/x.bin", "bytes=1000-"), ("/x.bin", None)]
+
+
+def test_a_part_of_a_file_that_changed_since_is_not_used(fetch, server, tmp_path):
+    leave(tmp_path, b"old" * 100, '"old"')
+    assert fetch() == []
+    assert (tmp_path / "x.bin").read_bytes() == BODY
+
+
+def test_what_came_whole_before_a_kill_is_not_asked_for_again(fetch, server, tmp_path):
+    leave(tmp_path, BODY, tag_of(BODY))
+    assert fetch() == [] and server.asked == []
     assert (tmp_path / "x.bin").read_bytes() == BODY
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_part_longer_than_the_file_or_a_server_without_ranges_starts_again(fetch, server, tmp_path, ranges):
     server.ranges = ranges
-    (tmp_path / "x.bin.part").write_bytes(BODY + b"more")
+    leave(tmp_path, BODY + b"more", tag_of(BODY))
     assert fetch() == []
     assert (tmp_path / "x.bin").read_bytes() == BODY
 
@@ -151,7 +104,9 @@ def test_a_page_of_html_is_no_parquet_file(fetch, tmp_path):
     assert not (tmp_path / "x.parquet").exists()
 
 
-@pytest.mark.parametrize(("faults", "requests"), [([404], 1), ([403], 1), ([503] * 9, prefetch.TRIES), (["cut"] * 30, prefetch.TRIES)])
+@pytest.mark.parametrize(
+    ("faults", "requests"), [([404], 1), ([403], 1), ([503] * 9, prefetch.TRIES), (["cut"] * 30, prefetch.TRIES), ([(429, "86400")], 1)]
+)
 def test_what_cannot_be_had_is_one_reason_after_few_tries(fetch, server, tmp_path, faults, requests):
     server.faults = list(faults)
     (reason,) = fetch()
@@ -167,7 +122,7 @@ def test_an_archive_becomes_the_folder_it_holds(fetch, server, tmp_path):
         z.writestr("bundle/data/a.jsonl", "{}")
     assert fetch("bundle", packed.getvalue(), unpack=True) == []
     assert (tmp_path / "bundle" / "core.yaml").read_text() == "tasks: []"
-    assert {p.name for p in tmp_path.iterdir()} == {"bundle", "downloads.json"}
+    assert {p.name for p in tmp_path.iterdir()} == {"bundle", "manifest.lock"}
     assert "not a zip archive" in fetch("other", b"no archive", unpack=True)[0]
     assert not (tmp_path / "other").exists()
 
@@ -177,7 +132,7 @@ def test_an_archive_becomes_the_folder_it_holds(fetch, server, tmp_path):
 def test_after_any_faults_the_file_is_whole_or_absent_with_a_reason(server, tmp_path_factory, faults, have, ranges, tags):
     folder = tmp_path_factory.mktemp("data")
     server.files["/x.bin"], server.faults, server.ranges, server.tags = BODY, list(faults), ranges, tags
-    (folder / "x.bin.part").write_bytes((BODY + b"0123456789")[:have])
+    leave(folder, (BODY + b"0123456789")[:have], tag_of(BODY) if tags else "")
     failures = Fetcher(folder, say=lambda _: None).fetch_all([Download("x.bin", f"{server.url}/x.bin")])
     assert (folder / "x.bin").exists() != bool(failures)
     if not failures and have <= len(BODY):
@@ -203,97 +158,6 @@ def test_a_full_disk_is_said_and_not_tried_again(fetch, server, monkeypatch):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The table, and what is there
-
-
-@pytest.mark.parametrize(
-    ("asset_id", "name"),
-    [
-        ("gsm8k/train", "gsm8k/train.jsonl"),
-        ("gsm8k/train", "gsm8k/train.parquet"),
-        ("mmlu/test", "mmlu/mmlu_test.jsonl.gz"),
-        ("mmlu/auxiliary_train", "mmlu/auxiliary_train/part.csv"),
-        ("arc/easy-test", "arc/ARC-Easy-Test.jsonl"),
-        ("humaneval", "humaneval/HumanEval.jsonl.gz"),
-        ("base_data", "base_data/shard_00003.parquet"),
-    ],
-)
-def test_an_asset_is_found_in_any_of_its_forms(tmp_path, asset_id, name):
-    assert assets.find(asset_id, tmp_path) is None
-    path = tmp_path / name
-    path.parent.mkdir(parents=True)
-    path.touch()
-    assert assets.find(asset_id, tmp_path) == path
-
-
-def test_the_advice_names_the_download_only_where_it_brings_the_file(tmp_path):
-    advice = assets.advice(tmp_path / "gsm8k/train.parquet", str(tmp_path), "d12")
-    assert advice.startswith(f"download it with: bash download_data.sh --profile d12 --data_dir {tmp_path}, or put it there, or give")
-    assert assets.advice(tmp_path / "text/*.txt", str(tmp_path), "real_small").startswith("put it there, or give")
-    assert "download" not in assets.advice(tmp_path / "gsm8k/train.parquet", str(tmp_path), "embedded")
-    here = common.base_dir() / "data" / "gsm8k/train.parquet"
-    assert assets.advice(here, "", "d12").startswith("download it with: bash download_data.sh --profile d12, or")
-
-
-def test_every_asset_of_every_profile_is_in_the_table():
-    from nanochat.config import CONFIG_DIR, load_profile
-
-    for path in CONFIG_DIR.glob("*.toml"):
-        wanted = load_profile(path.stem).get("prefetch", {}).get("assets", [])
-        assert set(wanted) <= set(assets.all_assets()), path
-
-
-def test_paths_are_the_same_for_no_two_downloads_and_stay_inside():
-    paths = [d.path for a in assets.all_assets(20).values() for d in a.downloads]
-    assert len(paths) == len(set(paths)) and not any(p.startswith("/") or ".." in p for p in paths)
-
-
-def test_the_validation_shard_is_always_the_same_and_sorts_last():
-    for shards in (1, 8, 240):
-        names = [d.path for d in assets.all_assets(shards)["base_data"].downloads]
-        assert len(names) == shards + 1 and max(names) == names[-1] == "base_data/shard_01822.parquet"
-
-
-def test_the_hub_may_be_a_mirror(monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "http://mirror.example/")
-    assert (
-        assets.asset("gsm8k/test").downloads[0].url
-        == "http://mirror.example/datasets/openai/gsm8k/resolve/main/main/test-00000-of-00001.parquet"
-    )
-
-
-def test_real_files_serve_as_a_data_directory(real_data):
-    table = assets.all_assets()
-    for asset_id in ("gsm8k/train", "gsm8k/test", "arc/easy-test", "mmlu/test", "humaneval", "eval_bundle", "tokenizers/r50k_base"):
-        assert absent(table[asset_id], real_data) == []
-        assert verify(table[asset_id], real_data) == (1, [])
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("a.jsonl", b"", "is empty"),
-        ("a.jsonl", b'{"a": 1}\n{"b"', "cannot be read"),
-        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 1000)[:-9], "cannot be read"),
-        ("a.parquet", b"PAR1 and no end", "not a whole parquet"),
-        ("a.parquet", b"PA", "not a whole parquet"),
-    ],
-)
-def test_damage_is_seen(tmp_path, name, content, words):
-    (tmp_path / name).write_bytes(content)
-    assert words in damage(tmp_path / name, name)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("a.jsonl", b'{"a": 1}\n'), ("a.jsonl.gz", gzip.compress(b"{}\n")), ("a.parquet", b"PAR1....PAR1"), ("a.txt", b"x")],
-)
-def test_whole_files_show_no_damage(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    assert damage(tmp_path / name, name) == ""
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # The command
 
 
@@ -301,11 +165,13 @@ def test_whole_files_show_no_damage(tmp_path, name, content):
 def shop(server, profile, monkeypatch, tmp_path):
     """A profile that needs two assets from the server: `code, data = shop()`."""
     files = {"/a.jsonl": b'{"a": 1}\n', "/b-0.bin": b"zero", "/b-1.bin": b"one"}
+    sources = [Source(name, name, "CC0", "", (stage,), url=server.url) for name, stage in (("a", "numbers"), ("b", "total"))]
     table = {
-        "a": Asset("a", "a", (".jsonl",), ("numbers",), (Download("a.jsonl", f"{server.url}/a.jsonl"),)),
-        "b": Asset("b", "b-*", (".bin",), ("total",), tuple(Download(f"b-{i}.bin", f"{server.url}/b-{i}.bin") for i in range(2))),
+        "a": Asset("a", ("a",), (".jsonl",), sources[0], (Download("a.jsonl", f"{server.url}/a.jsonl"),), rows=1),
+        "b": Asset("b", ("b-*",), (".bin",), sources[1], tuple(Download(f"b-{i}.bin", f"{server.url}/b-{i}.bin") for i in range(2))),
+        "own": Asset("own", ("own",), (".txt",), Source("own", "own", "mine", "", ("total",), by_hand="your desk")),
     }
-    monkeypatch.setattr(assets, "all_assets", lambda shards=8: table)
+    monkeypatch.setattr(manifest, "all_assets", lambda shards=8: table)
     profile.write_text(profile.read_text() + '[prefetch]\nassets = ["a", "b"]\n')
     server.files.update(files)
     folder = tmp_path / "data"
@@ -315,7 +181,7 @@ def shop(server, profile, monkeypatch, tmp_path):
 def test_everything_comes_once_and_verifies(shop, server):
     call, folder = shop
     assert call() == 0
-    assert {p.name for p in folder.iterdir()} == {".lock", "a.jsonl", "b-0.bin", "b-1.bin", "downloads.json"}
+    assert {p.name for p in folder.iterdir()} == {".lock", "a.jsonl", "b-0.bin", "b-1.bin", "manifest.lock"}
     server.asked.clear()
     assert call() == 0 and server.asked == []
     assert call("--verify") == 0 and server.asked == []
@@ -326,7 +192,7 @@ def test_a_damaged_file_is_found_by_verify_and_fetched_again(shop, capsys):
     call()
     (folder / "b-0.bin").write_bytes(b"zerO")
     assert call("--verify") == 1
-    assert "b-0.bin is not what was downloaded" in capsys.readouterr().err
+    assert "b-0.bin is not what was downloaded (sha256 " in capsys.readouterr().err
     assert call() == 0 and (folder / "b-0.bin").read_bytes() == b"zero"
 
 
@@ -369,7 +235,128 @@ def test_a_mirror_without_an_address_is_refused(profile, monkeypatch, capsys):
     assert "HF_ENDPOINT must be an address such as https://" in capsys.readouterr().err
 
 
-def test_the_record_is_json(shop):
+def test_the_lock_says_what_was_first_downloaded(shop, server):
     call, folder = shop
     call()
-    assert json.loads((folder / "downloads.json").read_text()).keys() == {"a.jsonl", "b-0.bin", "b-1.bin"}
+    lock = json.loads((folder / "manifest.lock").read_text())
+    assert lock.keys() == {"a.jsonl", "b-0.bin", "b-1.bin"}
+    line = lock["a.jsonl"]
+    assert (line["url"], line["size"], line["rows"]) == (f"{server.url}/a.jsonl", 9, 1)
+    assert line["sha256"] == hashlib.sha256(server.files["/a.jsonl"]).hexdigest()
+    assert line["revision"] == tag_of(server.files["/a.jsonl"])
+
+
+def test_a_file_that_changed_at_its_source_is_an_error_with_both_hashes(shop, server, capsys):
+    call, folder = shop
+    call()
+    (folder / "b-0.bin").unlink()
+    server.files["/b-0.bin"] = b"other"
+    assert call() == 1
+    said, hashes = capsys.readouterr().err, [hashlib.sha256(body).hexdigest() for body in (b"other", b"zero")]
+    assert all(digest in said for digest in hashes) and "--accept_changes" in said
+    assert not (folder / "b-0.bin").exists()
+    assert call("--accept_changes") == 0
+    assert (folder / "b-0.bin").read_bytes() == b"other" and call("--verify") == 0
+
+
+def test_what_was_put_there_by_hand_is_locked_too(shop, server):
+    call, folder = shop
+    folder.mkdir()
+    (folder / "b-0.bin").write_bytes(b"zero")
+    assert call() == 0 and "/b-0.bin" not in dict(server.asked)
+    (folder / "b-0.bin").write_bytes(b"ZERO")
+    assert call("--verify") == 1
+
+
+@pytest.mark.parametrize(("content", "words"), [('{"a": 1}\n{"a": 2}\n', "has 2 rows instead of 1"), ('{"a', "cannot be read")])
+def test_what_lies_there_damaged_is_neither_locked_nor_taken_for_whole(shop, capsys, content, words):
+    call, folder = shop
+    folder.mkdir()
+    (folder / "a.jsonl").write_text(content)
+    assert call() == 1
+    assert words in capsys.readouterr().err
+    if "rows" not in words:
+        assert "a.jsonl" not in manifest.read_lock(folder)
+
+
+def test_a_download_with_another_number_of_rows_is_no_success(shop, server, capsys):
+    call, folder = shop
+    server.files["/a.jsonl"] = b'{"a": 1}\n{"a": 2}\n'
+    assert call() == 1
+    assert "a.jsonl has 2 rows instead of 1" in capsys.readouterr().err
+
+
+def test_what_only_a_person_can_bring_is_asked_for(shop, capsys):
+    call, folder = shop
+    assert call("--assets=a,own") == 1
+    assert f"own is not there and has no address: put it at {folder / 'own.txt'} (from your desk)" in capsys.readouterr().err
+    (folder / "own.txt").write_text("mine")
+    assert call("--assets=a,own") == 0
+
+
+def test_files_come_from_another_data_folder_and_must_be_what_its_lock_says(shop, server, tmp_path, capsys):
+    call, folder = shop
+    assert call() == 0
+    folder.rename(tmp_path / "other")
+    (tmp_path / "other" / "own.txt").write_text("mine")
+    server.files.clear()
+    assert call(f"--mirror={tmp_path / 'other'}", "--assets=a,b,own") == 0
+    assert (folder / "b-1.bin").read_bytes() == b"one" and (folder / "own.txt").read_text() == "mine"
+    (folder / "b-1.bin").unlink()
+    (folder / "b-0.bin").unlink()
+    (tmp_path / "other" / "b-1.bin").write_bytes(b"two")
+    assert call(f"--mirror={tmp_path / 'other'}") == 1
+    assert "wrong sha256" in capsys.readouterr().err and not (folder / "b-1.bin").exists()
+    assert call(f"--mirror={tmp_path / 'nowhere'}") == 2
+
+
+def test_a_read_only_folder_can_be_verified(shop):
+    call, folder = shop
+    call()
+    folder.chmod(0o500)
+    try:
+        assert call("--verify") == 0 and call() == 0
+    finally:
+        folder.chmod(0o700)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Before it starts
+
+
+def big(size, count=1, path="x.bin"):
+    return [Download(path, "http://127.0.0.1/x", about=size, room=size, count=count)]
+
+
+def test_the_estimate_counts_what_is_missing_less_what_has_come(tmp_path):
+    (tmp_path / "x.bin.part").write_bytes(b"1" * 400)
+    found = prefetch.estimate(big(1000) + big(0, path="y.bin"), tmp_path)
+    assert (found.bytes, found.room, found.files, found.unknown) == (600, 600, 2, 1)
+    assert found.free_bytes > 0 and "1 of unknown size" in str(found)
+
+
+def test_a_folder_that_does_not_exist_yet_has_the_room_of_its_disk(tmp_path):
+    assert prefetch.estimate(big(1), tmp_path / "a" / "b").free_bytes > 0
+
+
+@pytest.mark.parametrize(("size", "files", "words"), [(1 << 60, 1, "free some space"), (1, 1 << 60, "inodes")])
+def test_what_does_not_fit_is_refused(tmp_path, size, files, words):
+    estimate = prefetch.estimate(big(size, files), tmp_path)
+    if files > 1 and estimate.free_files is None:
+        pytest.skip("this file system does not count its files")
+    with pytest.raises(common.UserError, match=words):
+        prefetch.refuse_if_too_large(estimate, tmp_path)
+
+
+def test_a_download_that_does_not_fit_brings_nothing(shop, server, monkeypatch, capsys):
+    call, folder = shop
+    monkeypatch.setattr(prefetch, "SPARE_BYTES", 1 << 62)
+    assert call() == 2
+    assert "free some space" in capsys.readouterr().err and server.asked == [] and not folder.exists()
+
+
+def test_a_dry_run_says_what_would_come(shop, server, capsys):
+    call, folder = shop
+    assert call("--dry_run") == 0
+    out = capsys.readouterr().out
+    assert "3 to download" in out and "free:" in out and server.asked == [] and not folder.exists()

@@ -1,14 +1,13 @@
 """The contract every task keeps, the table of tasks, splits and mixtures."""
 
 import json
-import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nanochat.common import UserError
-from nanochat.pipeline.assets import all_assets
+from nanochat.pipeline.manifest import all_assets
 from tasks.common import (
     SPLITS,
     TASKS,
@@ -72,17 +71,18 @@ def test_a_written_answer_has_no_chance_level():
     assert chance_of({"messages": []}) == 0
 
 
-@pytest.mark.parametrize(
-    "asset", [a for a in all_assets().values() if {"mid_train", "chat_sft", "chat_eval"} & set(a.stages)], ids=lambda a: a.id
-)
-def test_what_the_download_brings_is_found_by_a_task(tmp_path, asset):
-    for download in asset.downloads:
-        (tmp_path / download.path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / download.path).touch()
-    words = re.split("[/_-]", asset.id)
-    split = next((split for split in SPLITS if any(word.startswith(split) for word in words)), "test")
-    from_files = [entry for entry in TASKS.values() if entry.type().patterns]
-    assert any(len(entry.type().files(tmp_path, split)) == len(asset.downloads) for entry in from_files)
+FROM_FILES = [(name, split, asset_id) for name, entry in TASKS.items() for split, asset_id in entry.type().assets.items()]
+
+
+@pytest.mark.parametrize(("name", "split", "asset_id"), FROM_FILES)
+def test_what_the_download_brings_is_found_by_the_task(tmp_path, name, split, asset_id):
+    entry = all_assets()[asset_id]
+    brought = [tmp_path / download.path for download in entry.files] or [tmp_path / entry.place.replace("**/*", "x")]
+    for path in brought:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    task = TASKS[name].type()
+    assert task.files(tmp_path, split) == brought and task.place(tmp_path, split) == tmp_path / entry.place
 
 
 def test_an_unknown_task_is_refused_with_its_nearest_neighbour():

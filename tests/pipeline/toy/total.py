@@ -17,9 +17,9 @@ class Config(StageConfig):
 def inputs(config):
     files = [Input(common.base_dir() / "toy" / "numbers.txt", "make it with: python -m tests.pipeline.toy.numbers")]
     if config.also:
-        files.append(Input(common.data_dir(config.data_dir) / config.also, "download it with: bash download_data.sh"))
+        files.append(Input(common.data_dir(config.data_dir) / config.also, "download it with: bash download_data.sh", own=True))
     if config.bonus:
-        files.append(Input(common.data_dir(config.data_dir) / config.bonus, "put it there", optional=True))
+        files.append(Input(common.data_dir(config.data_dir) / config.bonus, "put it there", optional=True, own=True))
     return files
 
 
