@@ -99,9 +99,14 @@ def where() -> dict:
         "python": platform.python_version(),
         "packages": {package: _version(package) for package in PACKAGES},
         "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+        "slurm_job_end": _number(os.environ.get("SLURM_JOB_END_TIME")),
         "world": common.world_size(),
         "machine": machine.describe(),
     }
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
 
 
 def _version(package: str) -> str | None:

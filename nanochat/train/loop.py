@@ -29,6 +29,7 @@ AVERAGE = 0.95  # memory of the running mean of the loss
 UNSAID = (
     "loss",
     "lr",
+    "progress",
     "tokens_per_s",
     "dt",
     "data_wait",
@@ -112,7 +113,8 @@ class _Fit:
             save_due, stop = self._agree()
             values, observed = {}, {}
             if self._is_logged(self.step):
-                values = {"loss": loss, "lr": lr, **self._speed(time.monotonic() - began), **self._mean_over_processes(extra)}
+                values = {"loss": loss, "lr": lr, "progress": round(self.progress(), 6)}
+                values |= {**self._speed(time.monotonic() - began), **self._mean_over_processes(extra)}
                 observed = self.observed
             if self.evaluate_fn and self.settings.eval_every and self.step % self.settings.eval_every == 0 and not self.finished():
                 measured, evaluated = self._evaluate(), self.step
