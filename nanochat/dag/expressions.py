@@ -130,8 +130,9 @@ class ExpressionStream:
         self.problem_pieces = ProblemPieces(tokenizer) if "problems" in settings.styles else None
         plain = [style for style in ("symbols", "english") if style in settings.styles]
         # Examples of one family are made together: those with phrases or LaTeX need wider tables than infix does.
-        self.families = [*(["infix"] if plain else []), *(style for style in settings.styles if style not in plain)]
-        self.shares = np.array([len(plain) if family == "infix" else 1 for family in self.families]) / len(settings.styles)
+        family_of = ["infix" if style in plain else style for style in settings.styles]
+        self.families = sorted(set(family_of), key=lambda family: (family != "infix", family_of.index(family)))
+        self.shares = np.array([family_of.count(family) for family in self.families]) / len(family_of)
         infix = {("symbols",): SYMBOLS_ONLY, ("english",): ENGLISH_ONLY}.get(tuple(plain), ANY_LOOK)
         self.looks = {family: {"latex": LATEX_ONLY, "numerals": NUMERALS}.get(family, infix) for family in self.families}
 

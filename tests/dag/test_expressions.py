@@ -139,6 +139,16 @@ def test_lots_are_as_frequent_as_their_shares(tokenizer):
         lots(0.33, 0.33, 0.33)
 
 
+def test_a_style_named_more_often_is_more_frequent(tokenizer):
+    batch = ExpressionStream(tokenizer, ExpressionSettings(styles=("symbols", "let", "let", "let", "problems"), operations=(1, 3))).batch(
+        2000
+    )
+    assert len(batch) == 2000
+    texts = [tokenizer.decode(batch.ids[row, : batch.length[row]].tolist()) for row in range(len(batch))]
+    share = sum(bool(re.search(r"\b[a-z] (=|is|be) ", text)) for text in texts) / len(texts)
+    assert 0.55 < share < 0.65
+
+
 def test_unknown_styles_are_refused(tokenizer):
     with pytest.raises(UserError, match="styles of symbols, english, .* not roman"):
         ExpressionStream(tokenizer, ExpressionSettings(styles=("roman",)))
