@@ -1,5 +1,6 @@
 # Settings of this site, for whoever sources this file in the root of the checkout:  . slurm/env.sh
-# Reads .env.local, loads its modules, and hands its Slurm settings on as SBATCH_*, so that a plain `sbatch` knows them too.
+# Reads .env.local, loads its modules, and hands its Slurm settings on as SBATCH_* and SALLOC_*, so that a plain `sbatch` or
+# `salloc` knows them too.
 # What is already set in the environment wins over .env.local.
 
 _env_flags=$-
@@ -33,15 +34,19 @@ if [ -n "$SITE_MODULES" ]; then
   fi
 fi
 
-# site setting -> the variable sbatch reads
+# site setting -> the variables that sbatch and salloc read
 _env_hand_on() {
-  if [ -n "${!1}" ] && [ -z "${!2}" ]; then export "$2=${!1}"; fi
+  local site=$1 name
+  shift
+  for name in "$@"; do
+    if [ -n "${!site}" ] && [ -z "${!name}" ]; then export "$name=${!site}"; fi
+  done
 }
-_env_hand_on SITE_ACCOUNT SBATCH_ACCOUNT
-_env_hand_on SITE_PARTITION SBATCH_PARTITION
-_env_hand_on SITE_QOS SBATCH_QOS
-_env_hand_on SITE_CONSTRAINT SBATCH_CONSTRAINT
-_env_hand_on SITE_RESERVATION SBATCH_RESERVATION
+_env_hand_on SITE_ACCOUNT SBATCH_ACCOUNT SALLOC_ACCOUNT
+_env_hand_on SITE_PARTITION SBATCH_PARTITION SALLOC_PARTITION
+_env_hand_on SITE_QOS SBATCH_QOS SALLOC_QOS
+_env_hand_on SITE_CONSTRAINT SBATCH_CONSTRAINT SALLOC_CONSTRAINT
+_env_hand_on SITE_RESERVATION SBATCH_RESERVATION SALLOC_RESERVATION
 _env_hand_on SITE_GPUS SBATCH_GPUS_PER_NODE
 _env_hand_on SITE_MEM SBATCH_MEM_PER_NODE
 _env_hand_on SITE_TIME SBATCH_TIMELIMIT

@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . slurm/refusal.sh
 
-dry_run="" script=speedrun
+dry_run="" script=speedrun limit=""
 for word in "$@"; do # what is not for us goes back to the end of the list
   shift
   case $word in
@@ -43,11 +43,13 @@ if [ -f .venv/.installed ] && [ $script != sweep ]; then # what would stop the j
   if [ $script = stage ]; then check=(--only="$1" "${@:2}"); else check=("$@"); fi
   ask scripts.speedrun --dry-run "${check[@]}" >/dev/null || exit 2
   rc=0
-  [ -n "$dry_run" ] || found=$(ask scripts.preflight "${check[@]}") || rc=$?
+  [ $script = chain ] || limit=$(time_asked "slurm/$script.slurm")
+  [ -n "$dry_run" ] || found=$(ask scripts.preflight "${check[@]}" ${limit:+"--time_limit=$limit"}) || rc=$?
   if [ "$rc" -eq 2 ]; then
     printf '%s\nnot submitted; mend what is named above\n' "$found" >&2
     exit 2
   fi
+  [ "$rc" -ne 1 ] || sed -n '/^warn/p' <<<"$found" >&2
 fi
 mkdir -p logs # Slurm before 23.02 does not make it, and a job without it dies in silence
 if [ -n "${SLURM_JOB_ID:-}" ]; then # submitting from within a job: its own SLURM_* would leak into the new one

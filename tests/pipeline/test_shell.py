@@ -149,7 +149,7 @@ UNSET_IS_FINE=$NOT_SET_ANYWHERE
 
 def test_env_local_becomes_what_sbatch_reads(checkout):
     (checkout / ".env.local").write_text(LOCAL)
-    shown = "echo $SBATCH_ACCOUNT $SBATCH_PARTITION $SBATCH_GPUS_PER_NODE $NANOCHAT_BASE_DIR; echo ${SBATCH_QOS:-none}; echo $-"
+    shown = "echo $SBATCH_ACCOUNT $SALLOC_PARTITION $SBATCH_GPUS_PER_NODE $NANOCHAT_BASE_DIR; echo ${SBATCH_QOS:-none}; echo $-"
     done = bash(checkout, "-c", f"set -u; unset NANOCHAT_BASE_DIR; . slurm/env.sh; {shown}", USER="jo")
     assert done.stdout.splitlines()[:2] == ["my-account gpu a100:8 /big/jo/nanochat", "none"], done.stderr
     assert "u" in done.stdout.splitlines()[2]
