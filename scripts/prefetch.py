@@ -113,9 +113,11 @@ def fetch(config: Config, wanted: list[Asset], missing: list[Download], folder: 
     Returns what failed with the reason, and a sentence for each file that is there but not what it should be.
     """
     fetcher = Fetcher(folder, accept_changes=config.accept_changes)
-    if not missing and not any(fetcher.unlocked(item) for item in wanted):
+    if not missing and not any(fetcher.unlocked(item) for item in wanted) and not prefetch.leftovers(wanted, folder):
         return {}, [fault for item in wanted if manifest.files_of(item, folder) for fault in manifest.check(item, folder)]
     with only_one(folder):
+        for path in prefetch.leftovers(wanted, folder):
+            path.unlink(missing_ok=True)
         begun = prefetch.begun(missing, folder)
         progress = Progress(prefetch.estimate(missing, folder).bytes + begun, len(missing), begun)
         failures = fetcher.fetch_all(missing, progress) if missing else {}

@@ -254,6 +254,16 @@ def absent(asset: Asset, folder: Path) -> list[Download]:
     return [download for download in asset.files if not (folder / download.path).exists()]
 
 
+def leftovers(assets: list[Asset], folder: Path) -> list[Path]:
+    """What killed downloads of these assets left behind that no later one takes up: temporary files, notes about parts that are gone."""
+    names = {folder / LOCK, *(transfer.state_of(folder / f"{d.path}.part") for asset in assets for d in asset.files)}
+    found = [name for name in names if name.name != LOCK and name.exists() and not name.with_suffix("").exists()]
+    for parent in {name.parent for name in names}:
+        ours = {f".{name.name}." for name in names if name.parent == parent}
+        found += [path for path in parent.glob(".*.tmp") if path.name.rsplit(".", 2)[0] + "." in ours]
+    return found
+
+
 def from_folder(asset: Asset, mirror: Path) -> list[Download]:
     """The files of an asset in another data folder, as downloads; its lock says what they have to be."""
     lock, known = read_lock(mirror), {d.path: d for d in asset.files if not d.unpack}

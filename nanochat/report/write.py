@@ -9,6 +9,7 @@ from nanochat import common
 from nanochat.pipeline.ledger import located
 from nanochat.report import costs, plots, tables
 from nanochat.report.collect import DONE, FAILED, INTERRUPTED, NOT_RUN, UNREADABLE, Results, StageResult
+from nanochat.report.sources import sources
 from nanochat.report.text import (
     clean,
     code,
@@ -62,6 +63,7 @@ def page(results: Results, pictures: dict[str, str], folder: str, price: float |
         *(_wrong(column.stage, column.title, answers) for column in tables.arithmetic_columns(results)),
         "## Data and tokenizer",
         _data(results),
+        sources(results),
         tables.tokenizer(results),
         "## Training and evaluation, stage by stage",
         *(part for stage in results.stages for part in _stage(stage, picture(stage.label, f"Learning curves of {stage.label}"))),

@@ -259,6 +259,17 @@ def test_a_file_that_changed_at_its_source_is_an_error_with_both_hashes(shop, se
     assert (folder / "b-0.bin").read_bytes() == b"other" and call("--verify") == 0
 
 
+def test_what_a_kill_left_behind_is_cleared_away_and_nothing_else(shop):
+    call, folder = shop
+    call()
+    left = [".b-0.bin.part.json.77.tmp", ".manifest.lock.77.tmp", "b-1.bin.part.json"]
+    kept = [".mine.tmp", "b-9.bin.part.json", ".b-9.bin.part.json.7.tmp"]
+    for name in left + kept:
+        (folder / name).touch()
+    assert call() == 0
+    assert not any((folder / name).exists() for name in left) and all((folder / name).exists() for name in kept)
+
+
 def test_what_was_put_there_by_hand_is_locked_too(shop, server):
     call, folder = shop
     folder.mkdir()
