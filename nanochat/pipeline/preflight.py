@@ -16,7 +16,7 @@ from pathlib import Path
 from nanochat import common
 from nanochat.common import UserError
 from nanochat.config import load_profile
-from nanochat.pipeline import needs, plan, slurm
+from nanochat.pipeline import manifest, needs, plan, slurm
 from nanochat.pipeline.explain import explain
 from nanochat.pipeline.forecast import Forecast, fits, forecast, machine_for
 from nanochat.pipeline.inputs import Input, check_base
@@ -26,6 +26,7 @@ from nanochat.pipeline.probe import unreadable
 from nanochat.pipeline.verdicts import BAD, OK, WARN, Verdict
 
 READERS = 8  # files opened at a time: on a network file system each waits
+MISSING = "is missing"
 NAMED = 3  # files named in one line; of more the number
 WASTE = 0.1  # share of a GPU's memory that others may hold
 
@@ -92,20 +93,43 @@ class Opened:
 
 
 def files(profile: str, steps: list[Step]) -> Iterator[Verdict]:
-    """Every file of every stage: there, or made by a stage before; opened, and its first rows read."""
+    """Every file of every stage: there, or made by a stage before; opened, and its first rows read; and as the manifest knows it."""
     opened, faults = collect(steps)
     yield from faults
-    there = [entry for entry in opened.values() if os.path.lexists(entry.item.path) and not _made_by_us(Path(entry.item.path))]
+    there = [entry for entry in opened.values() if os.path.lexists(entry.item.path)]
     with ThreadPoolExecutor(READERS) as pool:
         reasons = list(pool.map(lambda entry: reason_of(Path(entry.item.path)), there))
-    absent = [(entry, "is missing") for entry in opened.values() if entry not in there]
+    found = [(entry, reason) for entry, reason in zip(there, reasons, strict=True) if reason]
+    found += [(entry, MISSING) for path, entry in opened.items() if not os.path.lexists(path)]
+    found += against_manifest(profile, steps, opened, found)
     grouped: dict[tuple, list[Opened]] = {}
-    for entry, reason in [*((e, r) for e, r in zip(there, reasons, strict=True) if r), *absent]:
+    for entry, reason in found:
         key = (entry.needed, reason, _remedy(entry.item, reason), tuple(entry.stages), Path(entry.item.path).parent)
         grouped.setdefault(key, []).append(entry)
     yield from (_verdict(key, entries) for key, entries in grouped.items())
-    whole = sum(not reason for reason in reasons)
+    whole = reasons.count("")
     yield Verdict(OK, f"{whole} input file{'s' * (whole != 1)} opened and read at both ends")
+
+
+def against_manifest(profile: str, steps: list[Step], opened: dict[Path, Opened], found: list[tuple]) -> list[tuple]:
+    """What the manifest and the lock of the data folder know beside: missing parts, sizes, rows. Only of what these steps open, and
+    nothing that was `found` before."""
+    data = common.data_dir(steps[0].stage.configure(list(steps[0].argv)).data_dir)
+    users: dict[str, list[Opened]] = {}
+    for path, entry in opened.items():
+        if path.is_relative_to(data) and (asset := manifest.owner(path, data)):
+            users.setdefault(asset.id, []).append(entry)
+    named = {Path(entry.item.path) for entry, _ in found}
+    more = []
+    for asset in (asset for asset in manifest.of_profile(profile) if asset.id in users):
+        lost = any(reason == MISSING and entry in users[asset.id] for entry, reason in found)
+        first = users[asset.id][0]
+        stages, needed = first.stages, any(entry.needed for entry in users[asset.id])
+        for path, reason in manifest.examine(asset, data):
+            if path not in named and not (lost and reason.startswith(MISSING)):
+                reason = MISSING if reason.startswith(MISSING) else reason
+                more.append((Opened(Input(path, first.item.made_by), stages, needed), reason))
+    return more
 
 
 def collect(steps: list[Step]) -> tuple[dict[Path, Opened], list[Verdict]]:
@@ -121,7 +145,7 @@ def collect(steps: list[Step]) -> tuple[dict[Path, Opened], list[Verdict]]:
         for item in inputs:
             path = Path(item.path)
             if _made_by_us(path) and (path.exists() or _comes_from(path, before)):
-                continue
+                continue  # what is there of ours was looked at when it was found
             entry = opened.setdefault(path, Opened(item))
             entry.needed |= not item.optional
             entry.stages.append(step.label)
@@ -137,19 +161,20 @@ def reason_of(path: Path) -> str:
 
 
 def _remedy(item: Input, reason: str) -> str:
-    in_place = reason != "is missing" and not reason.startswith("may not")
+    in_place = reason != MISSING and not reason.startswith("may not")
     return f"remove it, then {item.made_by}" if in_place else item.made_by
 
 
 def _verdict(key: tuple, entries: list[Opened]) -> Verdict:
+    """A stage can do without what is optional and missing, but not with what is there and damaged."""
     needed, reason, remedy, stages, folder = key
     first, *others = [Path(entry.item.path).name for entry in entries]
     listed = ", ".join([str(folder / first), *others[: NAMED - 1]])
     listed += f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
     each = "each " if others else ""
-    if needed:
+    if needed or reason != MISSING:
         return Verdict(BAD, f"{', '.join(stages)}: {listed} {each}{reason}; {remedy}")
-    level = WARN if reason != "is missing" or "download_data.sh" in remedy else OK  # what the profile never brings is no surprise
+    level = WARN if "download_data.sh" in remedy else OK  # what the profile never brings is no surprise
     return Verdict(level, f"{', '.join(stages)}: goes without {listed}, which {each}{reason}; {remedy}")
 
 

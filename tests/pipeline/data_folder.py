@@ -19,6 +19,8 @@ CODE = {
 }
 CHAT = {"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good morning."}], "source": "tiny"}
 TEXT = {"text": "The mill stands by the brook, and the brook runs past the mill. " * 8}
+SHARDS = (0, 1, 2, 1822)
+ROWS = {"gsm8k/train": 40, "gsm8k/test": 40, "mmlu/auxiliary_train": 40, "mmlu/test": 40, "smoltalk/train": 32, "humaneval": 1}
 
 
 def write_parquet(path: Path, rows: list[dict]) -> None:
@@ -28,7 +30,7 @@ def write_parquet(path: Path, rows: list[dict]) -> None:
 
 def make(folder: Path) -> Path:
     """Writes the folder and gives it back."""
-    for shard in (0, 1, 2, 1822):
+    for shard in SHARDS:
         write_parquet(folder / f"base_data/shard_{shard:05d}.parquet", [TEXT] * 24)
     for part in range(4):
         write_parquet(folder / f"smoltalk/train-{part:05d}-of-00004.parquet", [CHAT] * 8)

@@ -1,12 +1,14 @@
 """Preflight: each thing that would stop a run is one line with its remedy, and the exit code says how bad it is."""
 
+import dataclasses
+import json
 import os
 import time
 
 import pytest
 
 from nanochat.data.tokenizer import Tokenizer
-from nanochat.pipeline import plan, preflight
+from nanochat.pipeline import manifest, plan, preflight
 from nanochat.pipeline.verdicts import BAD, OK, WARN, Verdict, count, exit_code
 from scripts import preflight as script
 from tests.pipeline import data_folder
@@ -38,6 +40,23 @@ def examined(data, profile="d20_a100x8", **chosen) -> list[Verdict]:
 
 def faults(verdicts) -> list[Verdict]:
     return [verdict for verdict in verdicts if verdict.level != OK]
+
+
+@pytest.fixture(autouse=True)
+def tiny_assets(monkeypatch):
+    """The manifest as if the tiny folder were the real one: its own numbers of rows, four shards, no known sizes and hashes."""
+    real = manifest.of_profile
+
+    def of_profile(profile):
+        return [dataclasses.replace(entry, rows=data_folder.ROWS.get(entry.id), files=_tiny(entry)) for entry in real(profile)]
+
+    monkeypatch.setattr(manifest, "of_profile", of_profile)
+
+
+def _tiny(entry):
+    shards = [f"base_data/shard_{i:05d}.parquet" for i in data_folder.SHARDS]
+    files = (file for file in entry.files if entry.id != "base_data" or file.path in shards)
+    return tuple(dataclasses.replace(file, size=0, sha256="") for file in files)
 
 
 def replace(path, content: bytes) -> None:
@@ -99,6 +118,34 @@ def test_what_only_looks_like_data_is_told(data, content, reason):
     replace(data / "gsm8k/train.parquet", content)
     (found,) = [v for v in faults(examined(data)) if "gsm8k/train" in v.text]
     assert found.level == BAD and reason in found.text and "remove it, then download it with" in found.text
+
+
+def test_what_is_optional_may_be_missing_but_not_damaged(data):
+    replace(data / "tokenizers/r50k_base.tiktoken", b"nonsense")
+    (found,) = faults(examined(data))
+    assert found.level == BAD and "r50k_base.tiktoken is damaged" in found.text and found.text.startswith("tok_eval: ")
+
+
+def test_a_part_of_a_data_set_that_is_missing_is_named(data):
+    (data / "base_data/shard_00001.parquet").unlink()
+    (data / "smoltalk/train-00002-of-00004.parquet").unlink()
+    texts = [v.text for v in faults(examined(data))]
+    assert len(texts) == 2 and any("base_data/shard_00001.parquet is missing" in text and "base_train" in text for text in texts)
+    assert any("train-00002-of-00004.parquet is missing" in text and "chat_sft" in text for text in texts)
+
+
+def test_fewer_rows_than_the_manifest_knows_are_named(data):
+    (data / "gsm8k/train.parquet").unlink()
+    data_folder.write_parquet(data / "gsm8k/train.parquet", [data_folder.GSM] * 7)
+    (found,) = faults(examined(data))
+    assert found.level == BAD and "gsm8k/train.parquet has 7 rows instead of 40" in found.text
+
+
+def test_a_file_that_changed_since_it_was_downloaded_is_named(data):
+    size = (data / "humaneval/HumanEval.parquet").stat().st_size
+    (data / manifest.LOCK).write_text(json.dumps({"humaneval/HumanEval.parquet": {"size": size + 1, "rows": 1}}))
+    (found,) = faults(examined(data))
+    assert found.level == BAD and f"has {size} bytes instead of {size + 1}" in found.text
 
 
 def test_a_folder_that_looks_like_a_cached_data_set_is_told(data):
