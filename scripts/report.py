@@ -14,6 +14,7 @@ from pathlib import Path
 from nanochat import common
 from nanochat.common import UserError
 from nanochat.config import StageConfig, at_least, load_profile, option
+from nanochat.pipeline import forecast, plan
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.report.collect import DONE, Results, collect, status_files
 from nanochat.report.write import write
@@ -46,9 +47,18 @@ def work(config: Config, run: Run) -> str:
     results = collect(config.profile, load_profile(config.profile).get("stages", []))
     if common.rank() == 0:
         _write(run, results, out)
+        _learn(config.profile)
     done = sum(stage.state == DONE for stage in results.stages)
     run.result(stages_done=done, stages=len(results.stages))
     return f"{done} of {len(results.stages)} stages done: see {out}"
+
+
+def _learn(profile: str) -> None:
+    """What the finished stages took is what the next forecast rests on."""
+    try:
+        forecast.learn(profile, plan.make_plan(profile, processes=1))
+    except (UserError, ValueError, TypeError, KeyError, AttributeError) as error:
+        common.say(f"report: the forecast learns nothing from this run ({error})")
 
 
 def _write(run: Run, results: Results, out: Path) -> None:

@@ -6,7 +6,6 @@ has done such a stage, from what that took. The interval says where nine in ten 
 
 import dataclasses
 import os
-import time
 from dataclasses import dataclass
 
 from nanochat import common
@@ -109,17 +108,21 @@ def _is_done(label: str) -> bool:
 
 @dataclass(frozen=True)
 class Fact:
-    """A stage that was done at one go: its work, its seconds, on which machine, and what the table of rates says about that."""
+    """A stage that was done at one go: its work, its seconds, on which machine, what the table of rates says about that, and what was
+    to be said before it began, with what had been measured until then."""
 
     work: Workload
     seconds: float
     machine: Machine
     expected: Range
+    said: Range
+    basis: str
+    when: float
 
 
 def facts(profile: str, steps: list[Step]) -> list[Fact]:
     """What the finished stages of this base directory took, beside what the rates say for the settings they ran with."""
-    ledger, found = read_lines(common.base_dir() / "ledger.jsonl"), []
+    ledger, table, found = read_lines(common.base_dir() / "ledger.jsonl"), measured(), []
     works: dict[Machine, dict[str, Workload]] = {}
     for step in steps:
         status = read_status(step.stage.name, step.tag) or {}
@@ -129,16 +132,18 @@ def facts(profile: str, steps: list[Step]) -> list[Fact]:
         where = _machine_of(start)
         if where not in works:
             works[where] = {work.label: work for work in Workloads(profile, _as_run(steps), where).all()}
-        work = works[where][step.label]
-        found.append(Fact(work, status["seconds"], where, by_rates(work, where)))
+        work, known = works[where][step.label], [entry for entry in table if entry.when <= status["started"]]
+        expected = by_rates(work, where)
+        said, basis = calibrated(expected, work.stage, where.name, work.weights, known)
+        found.append(Fact(work, status["seconds"], where, expected, said, basis, float(status.get("ended") or 0)))
     return found
 
 
 def learn(profile: str, steps: list[Step]) -> list[Fact]:
     """Takes what finished stages took into the local table."""
-    found, now = facts(profile, steps), time.time()
+    found = facts(profile, steps)
     if found:
-        remember([Measured(f.work.stage, f.machine.name, f.work.weights, f.expected.mid, f.seconds, now) for f in found])
+        remember([Measured(f.work.stage, f.machine.name, f.work.weights, f.expected.mid, f.seconds, f.when) for f in found])
     return found
 
 

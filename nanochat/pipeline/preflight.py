@@ -276,9 +276,10 @@ def resources(profile: str, steps: list[Step], seconds: float | None) -> Iterato
     whole = plan.make_plan(profile, processes=1)  # later stages are the size of earlier ones
     if not all(step.module.startswith("scripts.") for step in whole):
         return
-    processes = int(os.environ.get("NPROC") or 0) or plan.count_gpus() or load_profile(profile).get("gpus", 0)
+    here = plan.count_gpus() * int(os.environ.get("SLURM_NNODES") or 1)
+    elsewhere = 0 if os.environ.get("NPROC") else load_profile(profile).get("gpus", 0)
     try:
-        expected = forecast(profile, whole, machine_for(processes if plan.count_gpus() or not os.environ.get("NPROC") else 0))
+        expected = forecast(profile, whole, machine_for(here or elsewhere))
     except UserError as error:
         yield Verdict(BAD, str(error))
         return

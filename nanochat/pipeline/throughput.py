@@ -122,6 +122,7 @@ class Measured:
     when: float = 0.0
 
 
+MOST = 500  # entries of the table
 SAME, SIZE, OTHER = 1.2, 0.15, 1.8  # right within this factor: measured before; times the ratio of sizes to this power; another stage
 
 
@@ -140,15 +141,12 @@ def measured() -> list[Measured]:
 
 
 def remember(entries: list[Measured]) -> None:
-    """Adds entries; a newer one of the same stage, machine and size takes the place of the older."""
-    known = {_key(entry): entry for entry in measured()}
-    merged = {**known, **{_key(entry): entry for entry in entries if entry.seconds > 0 and entry.expected > 0}}
-    if merged != known:
-        common.write_json(path(), [asdict(entry) for entry in merged.values()])
-
-
-def _key(entry: Measured) -> tuple:
-    return entry.stage, entry.machine, round(entry.weights), round(entry.expected, 1)
+    """Adds entries that are new, and forgets the oldest of too many."""
+    known = measured()
+    new = [entry for entry in dict.fromkeys(entries) if entry.seconds > 0 and entry.expected > 0 and entry not in known]
+    if new:
+        kept = sorted([*known, *new], key=lambda entry: entry.when)[-MOST:]
+        common.write_json(path(), [asdict(entry) for entry in kept])
 
 
 def calibrated(expected: Range, stage: str, machine: str, weights: float, known: list[Measured]) -> tuple[Range, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nanochat import common
 from nanochat.pipeline.ledger import located
-from nanochat.report import costs, plots, tables
+from nanochat.report import costs, foresight, plots, tables
 from nanochat.report.collect import DONE, FAILED, INTERRUPTED, NOT_RUN, UNREADABLE, Results, StageResult
 from nanochat.report.sources import sources
 from nanochat.report.text import (
@@ -75,6 +75,8 @@ def page(results: Results, pictures: dict[str, str], folder: str, price: float |
         costs.time_words(results, price),
         picture("time", "Time by stage"),
         costs.time_table(results, price),
+        "### Forecast and fact",
+        foresight.section(results),
         "### Restarts",
         costs.restarts(results),
         "## Environment",

@@ -139,9 +139,20 @@ def test_other_stages_of_the_machine_count_less_and_other_machines_not_at_all():
     assert calibrated(sure(50.0), "chat_sft", "8 x A100", 1e6, known) == (sure(50.0), "rates")
 
 
-def test_the_local_table_keeps_the_newest_of_its_kind_and_survives_damage(base_dir):
-    throughput.remember([Measured("a", "2 cores", 1, 10.0, 20.0), Measured("a", "2 cores", 1, 10.0, 30.0), Measured("b", "x", 1, 1.0, 0.0)])
-    assert [entry.seconds for entry in throughput.measured()] == [30.0]
+def test_of_several_measurements_the_newest_of_the_nearest_size_counts():
+    known = [Measured("a", "2 cores", 1e6, 10.0, seconds, when) for seconds, when in ((20.0, 1.0), (30.0, 3.0), (25.0, 2.0))]
+    known += [Measured("a", "2 cores", 9e6, 10.0, 99.0, 4.0)]
+    assert calibrated(sure(10.0), "a", "2 cores", 1e6, known)[0].mid == 30
+
+
+def test_the_local_table_takes_each_measurement_once_and_survives_damage(base_dir, monkeypatch):
+    entries = [Measured("a", "2 cores", 1, 10.0, 20.0, 1.0), Measured("a", "2 cores", 1, 10.0, 30.0, 2.0), Measured("b", "x", 1, 1.0, 0.0)]
+    throughput.remember(entries)
+    throughput.remember(entries[:2])
+    assert throughput.measured() == entries[:2]
+    monkeypatch.setattr(throughput, "MOST", 1)
+    throughput.remember([Measured("c", "2 cores", 1, 1.0, 1.0, 3.0)])
+    assert [entry.stage for entry in throughput.measured()] == ["c"]
     throughput.path().write_text('[{"stage": "a"}]')
     assert throughput.measured() == []
     throughput.path().write_text("[")
