@@ -51,6 +51,7 @@ class Fetcher:
         self.folder, self.say, self.accept_changes = folder, say, accept_changes
         self.stop = threading.Event()
         self.progress: Progress | None = None
+        self._digests: dict[Path, str] = {}  # of parts that were hashed when they were checked
         self._hosts: dict[str, str] = {}  # host -> why it cannot be reached, "" if it can
         self._host_locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -137,7 +138,7 @@ class Fetcher:
             return f"has {size} bytes instead of {wanted}"
         locked = {} if self.accept_changes or download.unpack else read_lock(self.folder).get(download.path, {})
         if download.sha256 or origin.sha256 or locked:
-            digest = common.sha256(part)
+            digest = self._digests[part] = common.sha256(part)
             if (wanted := download.sha256 or origin.sha256) and digest != wanted:
                 return f"has the wrong sha256 ({digest} instead of {wanted})"
             if locked and digest != locked["sha256"]:
@@ -164,7 +165,8 @@ class Fetcher:
     def _note(self, download: Download, path: Path, origin: Origin) -> None:
         """A line of the lock about the content of `path`."""
         rows = None if path.is_dir() else content.rows(path, download.path)
-        line = {"url": download.url, "size": content.size(path), "sha256": common.sha256(path), "rows": rows,
+        line = {"url": download.url, "size": content.size(path),
+                "sha256": self._digests.pop(path, None) or common.sha256(path), "rows": rows,
                 "revision": origin.revision or origin.tag, "time": time.strftime("%Y-%m-%d %H:%M:%S")}  # fmt: skip
         with self._lock:
             common.write_json(self.folder / LOCK, {**read_lock(self.folder), download.path: line})

@@ -22,6 +22,7 @@ WINDOW, LEAST = 60.0, 64 << 10  # a connection that brings fewer bytes than LEAS
 CHUNK = 1 << 20
 LONGEST_WAIT = 300.0  # seconds that a server may ask to wait
 AGENT = "nanochat-dag"
+HUB_SAYS = ("X-Repo-Commit", "X-Linked-Size", "X-Linked-Etag")  # commit, bytes and sha256 of a file on the hub
 
 
 class Broken(Exception):
@@ -49,7 +50,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         self.said: dict[str, str] = {}
 
     def redirect_request(self, request, fp, code, msg, headers, newurl):
-        self.said |= {name: headers[name] for name in ("X-Repo-Commit", "X-Linked-Size", "X-Linked-Etag") if headers[name]}
+        self.said |= {name: headers[name] for name in HUB_SAYS if headers[name]}
         return super().redirect_request(request, fp, code, msg, headers, newurl)
 
 
@@ -99,15 +100,16 @@ def _headers(have: int, before: Origin) -> dict[str, str]:
     return headers
 
 
-def _origin(response, said: dict[str, str]) -> Origin:
-    """What the answer says about the whole file. The hub names large files by their sha256."""
+def _origin(response, redirected: dict[str, str]) -> Origin:
+    """What the answer, or the redirect before it, says about the whole file. The hub names large files by their sha256."""
     headers = response.headers
+    said = {name: redirected.get(name) or headers.get(name) or "" for name in HUB_SAYS}
     length, place = headers.get("Content-Length", ""), headers.get("Content-Range", "")
     total = place.rpartition("/")[2] if response.status == 206 else length
-    linked = said.get("X-Linked-Etag", "").strip('"')
+    linked = said["X-Linked-Etag"].strip('"')
     sha256 = linked if len(linked) == 64 else ""
-    total = said.get("X-Linked-Size", "") or total
-    return Origin(_version(headers), int(total) if total.isdigit() else 0, sha256, said.get("X-Repo-Commit", ""))
+    total = said["X-Linked-Size"] or total
+    return Origin(_version(headers), int(total) if total.isdigit() else 0, sha256, said["X-Repo-Commit"])
 
 
 def _version(headers) -> str:
