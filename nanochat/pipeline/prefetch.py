@@ -6,6 +6,7 @@ then on it may not be another. What a host that cannot be reached would have giv
 """
 
 import concurrent.futures
+import contextlib
 import errno
 import os
 import shutil
@@ -18,7 +19,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from nanochat import common
 from nanochat.common import UserError
@@ -84,10 +85,9 @@ class Fetcher:
 
     def fetch(self, download: Download) -> str:
         """Downloads one file and gives a line about it; Failed with one sentence otherwise."""
-        started = time.time()
+        started, source = time.time(), _local_folder(download.url)
         try:
-            origin = self._transferred(download)
-            size = self._finish(download, origin)
+            size = self._copied(source, download) if source else self._finish(download, self._transferred(download))
         except OSError as error:
             raise Failed(explain(error)) from None
         return f"{download.path}  {size / 1e6:.1f} MB in {time.time() - started:.0f} s"
@@ -162,6 +162,16 @@ class Fetcher:
             transfer.state_of(part).unlink(missing_ok=True)
         return content.size(path)
 
+    def _copied(self, source: Path, download: Download) -> int:
+        """Copies a whole folder, as what an archive was unpacked to in another data folder. Returns its bytes."""
+        with _aside(self.folder / download.path) as aside:
+            shutil.copytree(source, aside / source.name)
+            if download.sha256 and common.sha256(aside / source.name) != download.sha256:
+                raise Failed(f"{source} is not what was downloaded there; verify that folder first")
+            _replace_folder(aside / source.name, self.folder / download.path)
+        self._note(download, self.folder / download.path, Origin())
+        return content.size(self.folder / download.path)
+
     def _note(self, download: Download, path: Path, origin: Origin) -> None:
         """A line of the lock about the content of `path`."""
         rows = None if path.is_dir() else content.rows(path, download.path)
@@ -189,21 +199,16 @@ class Fetcher:
 
     @staticmethod
     def _unpack(archive: Path, folder: Path, download: Download) -> None:
-        aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed; we hold the lock
-            shutil.rmtree(left, ignore_errors=True)
-        try:
-            with zipfile.ZipFile(archive) as z:
-                z.extractall(aside)
+        with _aside(folder) as aside:
+            try:
+                with zipfile.ZipFile(archive) as z:
+                    z.extractall(aside)
+            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                transfer.discard(archive)
+                raise Failed(f"{download.url}: not a zip archive ({error})") from None
             if not (aside / folder.name).is_dir():
                 raise Failed(f"{download.url}: the archive holds no folder {folder.name}")
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(aside / folder.name, folder)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            transfer.discard(archive)
-            raise Failed(f"{download.url}: not a zip archive ({error})") from None
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            _replace_folder(aside / folder.name, folder)
 
     def _part(self, download: Download) -> Path:
         path = self.folder / download.path
@@ -221,6 +226,30 @@ class Fetcher:
                 self._hosts[parts.netloc] = _knock(parts.hostname, parts.port or {"http": 80}.get(parts.scheme, 443))
         if self._hosts[parts.netloc]:
             raise Failed(f"{parts.netloc} cannot be reached ({self._hosts[parts.netloc]})")
+
+
+@contextlib.contextmanager
+def _aside(folder: Path):
+    """A temporary place beside `folder`; what a killed process left there goes first: we hold the lock of the data folder."""
+    for left in folder.parent.glob(f".{folder.name}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(new, folder)
+
+
+def _local_folder(url: str) -> Path | None:
+    """The folder of this machine that a file: address names, None for anything else."""
+    path = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
+    return path if path and path.is_dir() else None
 
 
 def _bytes(part: Path) -> int:
@@ -269,8 +298,13 @@ def leftovers(assets: list[Asset], folder: Path) -> list[Path]:
 def from_folder(asset: Asset, mirror: Path) -> list[Download]:
     """The files of an asset in another data folder, as downloads; its lock says what they have to be."""
     lock, known = read_lock(mirror), {d.path: d for d in asset.files if not d.unpack}
-    found = []
-    for path in files_of(asset, mirror):
+    paths, found = files_of(asset, mirror), []
+    archive = next((d for d in asset.files if d.unpack), None)
+    if paths and archive:
+        folder, size = mirror / archive.path, content.size(mirror / archive.path)
+        locked = lock.get(archive.path, {}).get("sha256", "")
+        return [Download(archive.path, folder.absolute().as_uri(), locked, about=size, room=size, count=archive.count)]
+    for path in paths:
         name = str(path.relative_to(mirror))
         sha256 = known[name].sha256 if name in known else ""
         size = path.stat().st_size

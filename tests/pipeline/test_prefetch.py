@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nanochat import common
 from nanochat.pipeline import manifest, prefetch
 from nanochat.pipeline.manifest import Asset, Download, Source
-from nanochat.pipeline.prefetch import Fetcher
+from nanochat.pipeline.prefetch import Fetcher, verify
 from scripts import prefetch as command
 from tests.pipeline.hostile import tag_of
 
@@ -319,6 +319,22 @@ def test_files_come_from_another_data_folder_and_must_be_what_its_lock_says(shop
     assert call(f"--mirror={tmp_path / 'other'}") == 1
     assert "wrong sha256" in capsys.readouterr().err and not (folder / "b-1.bin").exists()
     assert call(f"--mirror={tmp_path / 'nowhere'}") == 2
+
+
+def test_a_folder_that_was_an_archive_is_copied_whole_or_not_at_all(tmp_path):
+    source, other = Source("s", "s", "CC0", "", ("x",), url="u"), tmp_path / "other"
+    asset = Asset("b", ("bundle/core",), (".yaml",), source, (Download("bundle", "u", "0" * 64, unpack=True),))
+    assert prefetch.from_folder(asset, other) == []
+    (other / "bundle" / "deep").mkdir(parents=True)
+    (other / "bundle" / "core.yaml").write_text("tasks: []")
+    (other / "bundle" / "deep" / "a.jsonl").write_text("{}")
+    common.write_json(other / "manifest.lock", {"bundle": {"size": 11, "sha256": common.sha256(other / "bundle")}})
+    assert Fetcher(tmp_path / "data").fetch_all(prefetch.from_folder(asset, other)) == {}
+    assert (tmp_path / "data" / "bundle" / "deep" / "a.jsonl").read_text() == "{}"
+    assert {p.name for p in (tmp_path / "data").iterdir()} == {"bundle", "manifest.lock"} and verify(asset, tmp_path / "data") == (1, [])
+    (other / "bundle" / "deep" / "a.jsonl").write_text("[]")
+    (reason,) = Fetcher(tmp_path / "more").fetch_all(prefetch.from_folder(asset, other)).values()
+    assert "is not what was downloaded there" in reason and not (tmp_path / "more" / "bundle").exists()
 
 
 def test_a_read_only_folder_can_be_verified(shop):
