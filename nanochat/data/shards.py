@@ -8,6 +8,8 @@ The key is a hash of the part's content, the split rule and the tokenizer, so ne
 and an interrupted run goes on with the next part. With several processes each tokenises its share of the parts.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -77,7 +79,9 @@ def open_shard(source: Source, tokenizer: Tokenizer, split: str, run=None) -> To
     for done, i in enumerate(missing):
         if run is not None and common.world_size() == 1 and run.stop_requested():
             raise Interrupted(f"tokenised {done} of {len(missing)} parts of '{source.name}'")
-        tokens += write_part(parts[i], tokenizer, folders[i])
+        with _alone(folders[i]):
+            if not _valid(folders[i]):  # else another run has made it meanwhile
+                tokens += write_part(parts[i], tokenizer, folders[i])
     if missing:
         common.say(
             f"tokenised {len(missing)} part{'s' * (len(missing) > 1)} of '{source.name}' ({split}): "
@@ -107,6 +111,17 @@ def write_part(part: Part, tokenizer: Tokenizer, folder: Path) -> int:
         }
         (new / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
     return int(offsets[-1])
+
+
+@contextlib.contextmanager
+def _alone(folder: Path):
+    """Holds a lock for the block, so that stages that need the same part at the same time, as in a sweep, do not write it twice."""
+    path = base_dir() / "cache" / "locks" / folder.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as f:
+        with contextlib.suppress(OSError):  # a file system without locks: as if we were alone
+            fcntl.flock(f, fcntl.LOCK_EX)
+        yield
 
 
 def _encoded(documents: Iterator[str], tokenizer: Tokenizer) -> Iterator[list[int]]:

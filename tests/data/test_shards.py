@@ -1,6 +1,9 @@
 """Token files: the text comes back, parts are made once, broken or interrupted ones are made again, empty text is refused."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -125,3 +128,22 @@ def test_processes_share_the_parts_and_wait_for_each_other(source, tokenizer, ba
     for thread in threads:
         thread.join(timeout=60)
     assert lengths[0] == lengths[1] and len(parts(base_dir)) == 3
+
+
+def test_runs_that_need_the_same_text_at_the_same_time_tokenise_it_once(source, tokenizer, base_dir, monkeypatch):
+    made, begin = [], threading.Barrier(3)
+    encode = Tokenizer.encode_batch
+
+    def slowly(self, texts, *rest):
+        made.extend(texts)
+        time.sleep(0.1)
+        return encode(self, texts, *rest)
+
+    def run():
+        begin.wait()
+        return open_shard(source, tokenizer, "train")
+
+    monkeypatch.setattr(Tokenizer, "encode_batch", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        shards = [future.result() for future in [pool.submit(run) for _ in range(3)]]
+    assert len(made) == len(set(made)) == len(shards[0]) and len({shard.num_tokens for shard in shards}) == 1

@@ -9,9 +9,11 @@ with all that runs in it.
     lab.wait(job)["JobState"]
 """
 
+import ctypes
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -142,6 +144,12 @@ def _unshare() -> list[str]:
     return ["unshare", *user, "--net", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
+def _die_with_parent() -> None:
+    """In the new process: asks Linux for a SIGKILL when this one dies, so that tests that are killed leave no cluster behind."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Lab:
     """The cluster in `folder`. Commands run on its login node; jobs see the file systems of this machine."""
 
@@ -187,9 +195,8 @@ class Lab:
         """Starts everything and waits until all nodes are idle."""
         output = open(self.folder / "log" / "lab.out", "w")
         command = [*_unshare(), str(self.folder / "etc" / "login-node")]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=self.environment, start_new_session=True
-        )
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+        self.process = subprocess.Popen(command, env=self.environment, start_new_session=True, preexec_fn=_die_with_parent, **pipes)
         end = time.time() + seconds
         while time.time() < end and self.process.poll() is None:
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()

@@ -17,29 +17,32 @@ def steps(site, prepared) -> int:
     base = site.base("pace", prepared)
     job = site.sbatch("slurm/stage.slurm", "base_train", base=base, profile=site.profile("pace", steps=40))
     assert site.lab.wait(job)["JobState"] == "COMPLETED", site.log(job)
-    lines = [json.loads(line) for line in (base / "stages/base_train/metrics.jsonl").read_text().splitlines()]
-    return int(40 / max(1e-3, (lines[-1]["time"] - lines[0]["time"]) / 39))
+    lines = (base / "stages/base_train/metrics.jsonl").read_text().splitlines()
+    return int(45 / min(line["dt"] for line in map(json.loads, lines) if "dt" in line))  # the fastest: others may compute here too
+
+
+@pytest.fixture(scope="session")
+def healing(site, prepared, steps):
+    """(job, base directory) of the whole pipeline with one minute for each turn.
+
+    Slurm looks at the time only every 30 seconds, for warnings as for limits: the warning comes 5 to 35 seconds before the end.
+    """
+    base = site.base("healing", prepared)
+    words = ("--time=1", "--signal=B:USR1@5", "slurm/speedrun.slurm")
+    return site.sbatch(*words, base=base, profile=site.profile("long", steps=steps)), base
 
 
 @pytest.fixture(scope="session")
 def uninterrupted(site, prepared, steps):
-    """(job, base directory) of the whole pipeline in one turn."""
+    """(job, base directory) of the same pipeline in one turn."""
     base = site.base("uninterrupted", prepared)
     done = site.submit(base=base, profile=site.profile("long", steps=steps))
     return re.search(r"submitted job (\d+)", done.stdout).group(1), base
 
 
-@pytest.fixture(scope="session")
-def healing(site, prepared, steps):
-    """(job, base directory) of the same pipeline with one minute for each turn."""
-    base = site.base("healing", prepared)
-    done = site.submit(base=base, profile=site.profile("long", steps=steps), SITE_TIME="1")
-    return re.search(r"submitted job (\d+)", done.stdout).group(1), base
-
-
-def test_the_pipeline_is_submitted_and_finishes(site, uninterrupted):
+def test_the_pipeline_is_submitted_and_finishes(site, healing, uninterrupted):
     job, base = uninterrupted
-    found = site.lab.wait(job, seconds=400)
+    found = site.lab.wait(job, seconds=700)
     assert found["JobState"] == "COMPLETED" and found["ExitCode"] == "0:0", site.log(job)
     assert "gres:gpu:8" in found["TresPerNode"] and found["MinMemoryNode"] == "256G" and found["Restarts"] == "0"
     states = {path.parent.name: json.loads(path.read_text())["state"] for path in base.glob("stages/*/status.json")}
@@ -50,7 +53,7 @@ def test_the_pipeline_is_submitted_and_finishes(site, uninterrupted):
 
 def test_a_job_of_one_minute_heals_itself_and_ends_with_the_same_losses(site, healing, uninterrupted):
     job, base = healing
-    found = site.lab.wait(job, seconds=500)
+    found = site.lab.wait(job, seconds=700)
     assert found["JobState"] == "COMPLETED", site.log(job)
     assert int(found["Restarts"]) >= 2
     ends = [json.loads(line) for line in (base / "slurm" / f"{job}.jsonl").read_text().splitlines()]
