@@ -112,23 +112,24 @@ def files(profile: str, steps: list[Step]) -> Iterator[Verdict]:
 
 
 def against_manifest(profile: str, steps: list[Step], opened: dict[Path, Opened], found: list[tuple]) -> list[tuple]:
-    """What the manifest and the lock of the data folder know beside: missing parts, sizes, rows. Only of what these steps open, and
-    nothing that was `found` before."""
-    data = common.data_dir(steps[0].stage.configure(list(steps[0].argv)).data_dir)
-    users: dict[str, list[Opened]] = {}
+    """What the manifest and the lock of the data folder know beside: missing parts, sizes, rows, and files that a stage would do without
+    in silence, such as a validation split. Only what these steps may open, and nothing that was `found` before."""
+    given = steps[0].stage.configure(list(steps[0].argv)).data_dir
+    data, users, more = common.data_dir(given), {}, []
     for path, entry in opened.items():
         if path.is_relative_to(data) and (asset := manifest.owner(path, data)):
             users.setdefault(asset.id, []).append(entry)
     named = {Path(entry.item.path) for entry, _ in found}
-    more = []
-    for asset in (asset for asset in manifest.of_profile(profile) if asset.id in users):
-        lost = any(reason == MISSING and entry in users[asset.id] for entry, reason in found)
-        first = users[asset.id][0]
-        stages, needed = first.stages, any(entry.needed for entry in users[asset.id])
-        for path, reason in manifest.examine(asset, data):
+    emptied = {path.parent for path in named if "*" in path.name}  # nothing at all matches a pattern there
+    for asset in manifest.of_profile(profile):
+        here = users.get(asset.id, [])
+        lost = (data / asset.place).parent in emptied or any(reason == MISSING and entry in here for entry, reason in found)
+        stages = here[0].stages if here else [step.label for step in steps if step.stage.name in asset.stages]
+        for path, reason in manifest.examine(asset, data) if stages else []:
             if path not in named and not (lost and reason.startswith(MISSING)):
+                item = Input(path, manifest.advice(path, given, profile))
                 reason = MISSING if reason.startswith(MISSING) else reason
-                more.append((Opened(Input(path, first.item.made_by), stages, needed), reason))
+                more.append((Opened(item, stages, any(entry.needed for entry in here)), reason))
     return more
 
 
@@ -175,7 +176,7 @@ def _verdict(key: tuple, entries: list[Opened]) -> Verdict:
     if needed or reason != MISSING:
         return Verdict(BAD, f"{', '.join(stages)}: {listed} {each}{reason}; {remedy}")
     level = WARN if "download_data.sh" in remedy else OK  # what the profile never brings is no surprise
-    return Verdict(level, f"{', '.join(stages)}: goes without {listed}, which {each}{reason}; {remedy}")
+    return Verdict(level, f"{', '.join(stages)}: done without {listed}, which {each}{reason}; {remedy}")
 
 
 def _made_by_us(path: Path) -> bool:

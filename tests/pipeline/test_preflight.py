@@ -74,6 +74,8 @@ REMOVED = {  # file -> (level, stages of which at least these are named)
     "mmlu/auxiliary_train.parquet": (BAD, ("mid_train",)),
     "arc/ARC-Easy-Train.parquet": (BAD, ("chat_sft",)),
     "arc/ARC-Challenge-Train.parquet": (BAD, ("chat_sft",)),
+    "mmlu/mmlu_validation.parquet": (WARN, ("mid_train",)),
+    "smoltalk/test-00000-of-00001.parquet": (WARN, ("mid_train", "chat_sft")),
     "gsm8k/test.parquet": (WARN, ("chat_eval.mid", "chat_eval.sft")),
     "mmlu/mmlu_test.parquet": (WARN, ("chat_eval.mid", "chat_eval.sft")),
     "arc/ARC-Easy-Test.parquet": (WARN, ("chat_eval.mid", "chat_eval.sft")),
