@@ -110,7 +110,9 @@ def text_inputs(config) -> list[Input]:
         return []
     root = common.data_dir(config.data_dir)
     files = find_files(config.text, config.data_dir) or [root / config.text]
-    return [Input(path, advice(path, config.data_dir, config.profile), own=True) for path in files]
+    folders = {path.parent for path in files}  # what is to be done about a file reads the profile: not for each of hundreds
+    remedies = {folder: advice(folder / "file", config.data_dir, config.profile) for folder in folders}
+    return [Input(path, remedies[path.parent], own=True) for path in files]
 
 
 def find_files(text: str, data_dir: str = "") -> list[Path]:
