@@ -66,6 +66,7 @@ class _Beam:
         logits = gather(output.plan.operation_logits.flatten(2), at).unflatten(-1, (self.depth, -1))
         self.log_operation, self.values = logits.log_softmax(-1), output.plan.slot_values
         self.keys, self.slots = self.planner.all_keys(output.slots), output.slots
+        self.asked = gather(output.asked.flatten(2), at).view(*at.shape, *output.asked.shape[2:])
         self.own = self.values.shape[1] - output.hidden.shape[1] * self.depth + at * self.depth  # (B, C): slot of the own first step
         one = (*at.shape, 1)
         self.log_p = torch.zeros(one, device=at.device)
@@ -92,8 +93,9 @@ class _Beam:
     def choose_operand(self, chosen, query, visible, asks, s: int) -> None:
         """The operand `chosen` (self.first or self.second) of step s where `asks`. query (B, C, H, d), visible (B, C, S)."""
         width, first = query.shape[2], chosen is self.first
-        seen = visible.repeat_interleave(width, dim=1)
-        logits = self.planner.point(query.flatten(1, 2), self._words(width), self.keys, seen).unflatten(1, query.shape[1:3])
+        seen, asked = (x.repeat_interleave(width, dim=1) for x in (visible, self.asked[:, :, 2 * s + (not first)]))
+        logits = self.planner.point(query.flatten(1, 2), asked, self._words(width), self.keys, self.slots.name, seen)
+        logits = logits.unflatten(1, query.shape[1:3])
         log_p = logits.log_softmax(-1).clamp(min=NEVER)
         nothing = torch.full_like(log_p[:, :, :1], NEVER)
         nothing[..., 0] = 0.0

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from nanochat.dag.emission import LONGEST, latch
 from nanochat.dag.executor import CONSTANTS, apply
+from nanochat.dag.mentions import WINDOW
 from nanochat.dag.numbers import documents_of, read_numbers
 from nanochat.dag.planner import Slots, gather
 
@@ -31,6 +32,7 @@ class TowerCache:
         self.depth, self.words = zeros(batch, dtype=torch.long), zeros(batch, dtype=torch.long)
         head = (batch, c.heads, max_len, c.width // c.heads)
         self.keys, self.values = [zeros(*head) for _ in range(c.layers)], [zeros(*head) for _ in range(c.layers)]
+        self.embedded, self.name = zeros(*shape, c.width), zeros(*shape, c.width)
         self.number_key, self.number_value = zeros(*shape, c.width), zeros(*shape, dtype=torch.float64)
         self.is_number = zeros(*shape, dtype=torch.bool)
         self.result_key, self.result_value = zeros(*shape, c.steps, c.width), zeros(*shape, c.steps, dtype=torch.float64)
@@ -44,12 +46,13 @@ class TowerCache:
 
     def fill(self, tower, idx, lengths, output, kept, per_token) -> None:
         """Takes over the state after a full forward of right-padded rows (B, T) with `lengths` real tokens."""
-        word, present, x, caches, is_number, is_anchor, a_at, active = kept
+        word, present, x, embedded, names, caches, is_number, a_at, active = kept
         rows, n = torch.arange(len(idx), device=idx.device), word.shape[1]
         self.is_empty = False
         self.words = present.sum(1)
         for layer, (k, v) in enumerate(caches):
             self.keys[layer][:, :, :n], self.values[layer][:, :, :n] = k, v
+        self.embedded[:, :n], self.name[:, :n] = embedded, names
         position = torch.arange(n, device=idx.device).expand(len(idx), n)
         self.number_key[:, :n] = tower.planner.number_keys(x, position)
         self.number_value[:, :n], self.is_number[:, :n] = gather(output.reading.value, word), is_number
@@ -85,11 +88,12 @@ class TowerCache:
         self.words = torch.where(active, n + 1, self.words)
         self.depth, self.window = torch.where(active, depth, self.depth), torch.where(active[:, None], window, self.window)
         number, anchor, space = reading.number[:, -1], reading.anchor[:, -1], reading.space[:, -1]
-        h = self._trunk(tower, tower.embed(idx, number[:, None], reading.value[:, -1:], depth[:, None], x), n, rows)
-        place = n[:, None]
+        embedded = tower.embed(idx, number[:, None], reading.value[:, -1:], depth[:, None], x)
+        h, place = self._trunk(tower, embedded, n, rows), n[:, None]
+        names = self._names(tower.planner.mentions, h, embedded, n, rows)
         self.number_key[rows, n] = tower.planner.number_keys(h, place).squeeze(1)
         self.number_value[rows, n], self.is_number[rows, n] = reading.value[:, -1], number
-        result = self._plan(tower, h, n, anchor, rows)
+        result = self._plan(tower, h, names[:, :, 1:], n, anchor, rows)
         keep = space | ~active
         self.hidden = torch.where(keep[:, None], self.hidden, torch.where(anchor[:, None], h.squeeze(1), 0.0))
         self.result = torch.where(keep, self.result, torch.where(anchor, result, torch.nan))
@@ -106,7 +110,16 @@ class TowerCache:
             x = block.finish(x, y)
         return F.rms_norm(x, (x.shape[-1],))
 
-    def _plan(self, tower, h, n, anchor, rows):
+    def _names(self, mentions, h, embedded, n, rows):
+        """Names (B, 1, names, d) at the new word; keeps its own."""
+        self.embedded[rows, n] = embedded.squeeze(1)
+        at = n[:, None] + torch.arange(1 - WINDOW, 1, device=n.device)
+        near = self.embedded[rows[:, None], at.clamp(min=0)][:, None]
+        names = mentions.read(h, near, mentions.key(near), (at >= 0)[:, None])
+        self.name[rows, n] = names[:, 0, 0]
+        return names
+
+    def _plan(self, tower, h, asked, n, anchor, rows):
         """Plans and executes at the new word; its result (B,), NaN where there is none."""
         planner, steps = tower.planner, tower.config.steps
         logits, operation, active = planner.choose_operations(h)
@@ -120,12 +133,13 @@ class TowerCache:
         step = torch.arange(steps, device=n.device).expand(len(n), longest, steps).flatten(1)
         slots = Slots(
             key=torch.cat([self.number_key[:, :longest], self.result_key[:, :longest].flatten(1, 2)], dim=1),
+            name=torch.cat([self.name[:, :longest], self.name[:, :longest].repeat_interleave(steps, dim=1)], dim=1),
             word=torch.cat([position, position.repeat_interleave(steps, dim=1)], dim=1),
             step=torch.cat([torch.full_like(position, -1), step], dim=1),
             document=torch.zeros(len(n), longest * (steps + 1), dtype=torch.long, device=n.device),
             present=torch.cat([self.is_number[:, :longest] & inside, results], dim=1),
         )
-        plan = planner(h, n[:, None], torch.zeros_like(n)[:, None], logits, operation, slots)
+        plan = planner(h, asked, n[:, None], torch.zeros_like(n)[:, None], logits, operation, slots)
         values = torch.cat(
             [tower.constants.expand(len(n), -1), self.number_value[:, :longest], self.result_value[:, :longest].flatten(1)], dim=1
         )

@@ -12,17 +12,19 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from nanochat.dag.executor import ADD, CONSTANTS, IDENTITY, MULTIPLY, NO_STEP, OPERATIONS
+from nanochat.dag.mentions import Mentions
 
 
 @dataclass
 class Slots:
     """The values a plan may point to, S of them: constants, numbers, results. Positions are word numbers.
 
-    key (B, S', d) of numbers and results, `rotated` to their words' positions; word (B, S') the word each stands at; step (B, S')
-    -1 for a number, else the step of a result; document (B, S'); present (B, S').
+    key (B, S', d) of numbers and results, `rotated` to their words' positions; name (B, S', d) of them (mentions.py); word (B, S') the
+    word each stands at; step (B, S') -1 for a number, else the step of a result; document (B, S'); present (B, S').
     """
 
     key: torch.Tensor
+    name: torch.Tensor
     word: torch.Tensor
     step: torch.Tensor
     document: torch.Tensor
@@ -134,6 +136,7 @@ class Planner(nn.Module):
         self.first_choice = nn.Linear(d, d, bias=False)
         self.update = nn.Sequential(nn.Linear(2 * d, d, bias=False), nn.SiLU(), nn.Linear(d, d, bias=False))
         self.rotary = Rotary(d)
+        self.mentions = Mentions(d, 1 + 2 * self.steps)
 
     def choose_operations(self, hidden, given=None):
         """Logits (B, A, D, 5), the operations (B, A, D) to carry out, and which steps are `active`: before the first identity."""
@@ -153,8 +156,9 @@ class Planner(nn.Module):
         key = self.result_key(hidden)[:, :, None] + self.result_step.weight
         return self.rotary(key.transpose(1, 2), word).transpose(1, 2)
 
-    def forward(self, hidden, word, document, logits, operation, slots: Slots, given=None) -> Plan:
-        """Chooses operands at A tokens: hidden (B, A, d), their word numbers and documents (B, A), operations (B, A, D).
+    def forward(self, hidden, asked, word, document, logits, operation, slots: Slots, given=None) -> Plan:
+        """Chooses operands at A tokens: hidden (B, A, d), names asked for (B, A, 2 D, d), their word numbers and documents (B, A),
+        operations (B, A, D).
 
         `given`: slots of operand 1 and 2 (B, A, D), -1 where the planner shall choose.
         """
@@ -166,10 +170,11 @@ class Planner(nn.Module):
             reach = own & ((slots.step >= 0) & (slots.step < s))[:, None]
             visible = earlier | F.pad(reach, (len(CONSTANTS), 0))  # (B, A, S)
             x = self.question(state, s, operation[:, :, s])
-            logits1 = self.point(self.query1(x), word, keys, visible)
+            logits1 = self.point(self.query1(x), asked[:, :, 2 * s], word, keys, slots.name, visible)
             choice1 = logits1.argmax(-1) if given is None else torch.where(given[0][..., s] >= 0, given[0][..., s], logits1.argmax(-1))
             key1 = self.seen_from(word, keys, choice1)
-            logits2 = self.point(self.query2(x) + self.first_choice(key1), word, keys, visible)
+            query2 = self.query2(x) + self.first_choice(key1)
+            logits2 = self.point(query2, asked[:, :, 2 * s + 1], word, keys, slots.name, visible)
             choice2 = logits2.argmax(-1) if given is None else torch.where(given[1][..., s] >= 0, given[1][..., s], logits2.argmax(-1))
             state = state + self.update(torch.cat([x, key1 + self.seen_from(word, keys, choice2)], dim=-1))
             for kept, new in zip(out, (logits1, logits2, choice1, choice2, x), strict=True):
@@ -177,7 +182,7 @@ class Planner(nn.Module):
         logits1, logits2, choice1, choice2, x = (torch.stack(x, dim=2) for x in out)
         plan = Plan(logits, logits1, logits2, operation, choice1, choice2)
         if given is not None:
-            plan.other_order = self._other_order(plan, x, word, keys, given)
+            plan.other_order = self._other_order(plan, x, asked, word, keys, slots.name, given)
         return plan
 
     def all_keys(self, slots: Slots):
@@ -194,7 +199,7 @@ class Planner(nn.Module):
         """What step `s` asks its pointers with: state (..., d), its operation (...) -> (..., d)."""
         return norm(state + self.step_embedding.weight[s] + self.operation_embedding(operation))
 
-    def _other_order(self, plan: Plan, x, word, keys, given) -> OtherOrder:
+    def _other_order(self, plan: Plan, x, asked, word, keys, names, given) -> OtherOrder:
         """The second pointer of labelled commuting steps, told the labelled second operand. The state of later steps is the same for
         both orders, since `update` adds the two keys. x (B, A, D, d): what the pointers of each step ask with."""
         commutes = (plan.operation == ADD) | (plan.operation == MULTIPLY)
@@ -203,16 +208,18 @@ class Planner(nn.Module):
         first = self.seen_from(word, keys, gather(given[1].flatten(1), step).clamp(min=0))
         visible = gather(plan.operand1_logits.flatten(1, 2), step).isfinite()
         query = self.query2(gather(x.flatten(1, 2), step)) + self.first_choice(first)
-        return OtherOrder(step, real, self.point(query, word, keys, visible))
+        asked = gather(asked[:, :, 1::2].flatten(1, 2), step)
+        return OtherOrder(step, real, self.point(query, asked, word, keys, names, visible))
 
     def seen_from(self, word, keys, choice):
         """Keys (B, A, d) of the chosen slots, turned back by the query's position, so that only relative positions remain."""
         key = gather(keys, choice)
         return torch.where((choice < len(CONSTANTS))[..., None], key, self.rotary(key, word, back=True))
 
-    def point(self, query, word, keys, visible):
-        """Logits (B, A, S): constants are compared with the query as it is, values with the query turned to its position."""
+    def point(self, query, asked, word, keys, names, visible):
+        """Logits (B, A, S): constants are compared with the query (B, A, d) as it is, values with the query turned to its position, and
+        their names (B, S', d) with the one asked for (B, A, d)."""
         n, scale = len(CONSTANTS), 1 / math.sqrt(query.shape[-1])
-        plain = query @ keys[:, :n].transpose(1, 2)
-        placed = self.rotary(query, word) @ keys[:, n:].transpose(1, 2)
-        return (torch.cat([plain, placed], dim=-1).float() * scale).masked_fill(~visible, -math.inf)
+        plain = query @ keys[:, :n].transpose(1, 2) * scale
+        placed = self.rotary(query, word) @ keys[:, n:].transpose(1, 2) * scale + self.mentions.compare(asked, names)
+        return torch.cat([plain, placed], dim=-1).float().masked_fill(~visible, -math.inf)

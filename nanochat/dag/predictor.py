@@ -57,7 +57,7 @@ class PlanLabels:
 class TowerOutput:
     """hidden (B, A, d) at the planning tokens; at (B, A) their token positions; present (B, A); of_token (B, T) which of the A a
     token speaks for (-1: none); plan; labels of those tokens if any were given (operation, slots of operand 1 and 2: (B, A, D));
-    word, document (B, A) of those tokens and slots: what was planned with, for other plans at the same tokens;
+    word, document (B, A), asked (B, A, 2 D, d) of those tokens and slots: what was planned with, for other plans at the same tokens;
     reading_loss of a learned reader, whose values `reading` then has."""
 
     hidden: torch.Tensor
@@ -69,6 +69,7 @@ class TowerOutput:
     reading: Reading
     word: torch.Tensor
     document: torch.Tensor
+    asked: torch.Tensor
     slots: Slots
     reading_loss: torch.Tensor | None = None
 
@@ -166,22 +167,25 @@ class DagTower(nn.Module):
         if not bool((doc == doc[:, :1])[present].all()):
             causal = torch.ones(doc.shape[1], doc.shape[1], dtype=torch.bool, device=idx.device).tril()
             mask = (causal & (doc[:, :, None] == doc[:, None, :]))[:, None]
-        position, caches = torch.arange(word.shape[1], device=idx.device).expand_as(word), []
+        position, caches, embedded = torch.arange(word.shape[1], device=idx.device).expand_as(word), [], x
         for block in self.blocks:
             x, cache = block(x, position, mask)
             caches.append(cache)
         x = norm(x)
+        names = self.planner.mentions(x, embedded, doc)
 
         is_number, is_anchor = gather(reading.number, word) & present, gather(reading.anchor, word) & present
         n_at, n_present = pick(is_number)
         a_at, a_present = pick(is_anchor)
         a_hidden, a_doc = gather(x, a_at), gather(doc, a_at)
+        asked = gather(names[:, :, 1:].flatten(2), a_at).unflatten(-1, (-1, x.shape[-1]))
         at = gather(word, a_at)
         given_operation = None if labels is None else gather(labels.operation.flatten(2), at)
         logits, operation, active = self.planner.choose_operations(a_hidden, given_operation)
-        slots = self._slots(x, n_at, n_present, doc, a_hidden, a_at, a_doc, active & a_present[..., None])
+        slots = self._slots(x, names[:, :, 0], n_at, n_present, doc, a_hidden, a_at, a_doc, active & a_present[..., None])
         given = None if labels is None else self._given(labels, at, a_present, number_of_word, n_at, n_present, a_at, kept)
-        plan, idle = self._plan(a_hidden, a_at, a_doc, logits, operation, slots, given, active & a_present[..., None], busy_only)
+        planned = (a_hidden, asked, a_at, a_doc, logits, operation)
+        plan, idle = self._plan(*planned, slots, given, active & a_present[..., None], busy_only)
         values, reading_loss = gather(gather(reading.value, word), n_at), None
         if self.reader is not None:
             ends = gather(word, n_at)
@@ -195,18 +199,19 @@ class DagTower(nn.Module):
         if idle is not None:
             plan.result = plan.result.masked_fill(idle, torch.nan)
         golds = None if given is None else (given_operation, *given)
-        output = TowerOutput(a_hidden, at, a_present, _speaks_for(reading, kept), plan, golds, reading, a_at, a_doc, slots, reading_loss)
-        return (output, (word, present, x, caches, is_number, is_anchor, a_at, active)) if keep_words else output
+        of_token = _speaks_for(reading, kept)
+        output = TowerOutput(a_hidden, at, a_present, of_token, plan, golds, reading, a_at, a_doc, asked, slots, reading_loss)
+        return (output, (word, present, x, embedded, names[:, :, 0], caches, is_number, a_at, active)) if keep_words else output
 
-    def _plan(self, hidden, at, document, logits, operation, slots, given, active, busy_only):
+    def _plan(self, hidden, asked, at, document, logits, operation, slots, given, active, busy_only):
         """The plan of A tokens, and with `busy_only` which of them (B, A) were not asked for operands, since they neither compute nor have
         a labelled one: nine in ten tokens of a text."""
         if not busy_only:
-            return self.planner(hidden, at, document, logits, operation, slots, given), None
+            return self.planner(hidden, asked, at, document, logits, operation, slots, given), None
         needed = active.any(-1) | (given[0] >= 0).any(-1)
         busy, _ = pick(needed)
-        parts = [gather(x.flatten(2), busy).view(*busy.shape, *x.shape[2:]) for x in (hidden, logits, operation, *given)]
-        plan = self.planner(parts[0], gather(at, busy), gather(document, busy), *parts[1:3], slots, tuple(parts[3:]))
+        parts = [gather(x.flatten(2), busy).view(*busy.shape, *x.shape[2:]) for x in (hidden, asked, logits, operation, *given)]
+        plan = self.planner(*parts[:2], gather(at, busy), gather(document, busy), *parts[2:4], slots, tuple(parts[4:]))
         return plan.spread(busy, operation, logits), ~needed
 
     def plans(self, output: TowerOutput, k: int, at=None) -> Alternatives:
@@ -223,13 +228,14 @@ class DagTower(nn.Module):
         plan.result = values.gather(2, last[..., None]).squeeze(-1)
         plan.slot_values = torch.cat([known, values.flatten(1)], dim=1)
 
-    def _slots(self, x, n_at, n_present, doc, a_hidden, a_at, a_doc, active) -> Slots:
+    def _slots(self, x, names, n_at, n_present, doc, a_hidden, a_at, a_doc, active) -> Slots:
         steps = self.config.steps
         numbers = self.planner.number_keys(gather(x, n_at), n_at)
         results = self.planner.result_keys(a_hidden, a_at).flatten(1, 2)
         step = torch.arange(steps, device=x.device).expand(*a_at.shape, steps)
         return Slots(
             key=torch.cat([numbers, results], dim=1),
+            name=torch.cat([gather(names, n_at), gather(names, a_at).repeat_interleave(steps, dim=1)], dim=1),
             word=torch.cat([n_at, a_at.repeat_interleave(steps, dim=1)], dim=1),
             step=torch.cat([torch.full_like(n_at, -1), step.flatten(1)], dim=1),
             document=torch.cat([gather(doc, n_at), a_doc.repeat_interleave(steps, dim=1)], dim=1),

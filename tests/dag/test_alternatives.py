@@ -42,7 +42,8 @@ def enumerated(model, output, a, steps):
     active = (operation != IDENTITY).long().cumprod(-1).bool()
     slots.present[:, own - len(FEW) : own - len(FEW) + steps] = active
     hidden, logits = output.hidden[:, a : a + 1].expand(len(plans), 1, -1), output.plan.operation_logits[:, a : a + 1]
-    plan = model.tower.planner(hidden, word, document, logits, operation[:, None], slots, (one[:, None], two[:, None]))
+    asked = output.asked[:, a : a + 1].expand(len(plans), -1, -1, -1)
+    plan = model.tower.planner(hidden, asked, word, document, logits, operation[:, None], slots, (one[:, None], two[:, None]))
     log_o = logits[0, 0].log_softmax(-1).gather(1, operation.T).T  # (P, D)
     log_1, log_2 = (
         x[:, 0].log_softmax(-1).gather(2, c[..., None]).squeeze(2) for x, c in ((plan.operand1_logits, one), (plan.operand2_logits, two))
