@@ -37,7 +37,7 @@ from nanochat.data.problem_words import WHEN
 
 OPERATIONS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 LARGEST = 1_000_000
-DISTRACTED = 0.2  # share of the problems with a number that has nothing to do with the question
+DISTRACTED = 0.15  # share of the problems with a number that has nothing to do with the question
 WRITTEN_SHARE = 0.2
 JOINED = 0.25  # share of the sentences that are joined to the one before by `and`
 IN_QUESTION = 0.25  # share of the questions that take in the last event, where they can
@@ -45,7 +45,7 @@ QUESTION_FIRST = 0.06
 CONJUNCTIONS = (", and", " and")
 SAME_SUBJECT = (*CONJUNCTIONS, ", then", " and then", " but")
 THEN = (*CONJUNCTIONS, ", but", ", and then", ", then", " and then", ";")
-REMARKED = 0.2  # share of the problems with a sentence that has no number
+REMARKED = 0.1  # share of the problems with a sentence that has no number
 TRIES = 2_000
 PERCENTAGES = (5, 10, 20, 25, 30, 40, 50, 60, 75, 80, 90)
 
