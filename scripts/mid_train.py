@@ -12,7 +12,9 @@ One epoch of all that, or `--steps`. Interrupted, the same command goes on. Writ
 from dataclasses import dataclass
 from functools import partial
 
-from nanochat.common import UserError
+import torch
+
+from nanochat.common import UserError, derive_seed
 from nanochat.config import StageConfig, at_least, option
 from nanochat.data.loader import ConversationLoader, TextItems
 from nanochat.data.sources import TextOptions, check_text, text_inputs
@@ -102,6 +104,7 @@ def _plug_in(model, tokenizer, config: Config) -> None:
             f"--dag_depth={config.dag_depth}, but the tower {meta['id']} carries out {depth} operations a token; give --dag_depth={depth}, "
             f"or train another with `python -m scripts.dag_train --dag_depth={config.dag_depth}`"
         )
+    torch.manual_seed(derive_seed(config.seed, "branch"))  # what is new in it is the same in every process and every run
     attach_branch(model, predictor, tokenizer, hindsight=config.hindsight)
 
 

@@ -63,9 +63,9 @@ def test_a_job_with_too_little_time_heals_itself_and_ends_with_the_same_losses(s
     ends = [json.loads(line) for line in (base / "slurm" / f"{job}.jsonl").read_text().splitlines()]
     assert len(ends) == int(found["Restarts"])
     print("\n".join(f"restart {end['restart']}: {end['reached']}" for end in ends))
-    for stage in ("base_train", "dag_train"):
+    for stage in ("base_train", "dag_train", "mid_train", "chat_sft"):
         whole, healed = curve(uninterrupted[1], stage), curve(base, stage)
-        assert len(whole) >= 10 and {step: healed[step] for step in whole} == whole, stage
+        assert len(whole) >= 5 and {step: healed[step] for step in whole} == whole, stage
 
 
 def test_cancelling_saves_and_ends_the_job_for_good(site, prepared):

@@ -102,6 +102,10 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
     assert mid_train.main([*world, "--plans=3", "--plans_at=everywhere"]) == 0
     with_tower, without = checkpoint.load_model("mid")[0], checkpoint.load_model("mid", "plain")[0]
     assert (with_tower.branch.config.plans, with_tower.branch.config.plans_at) == (3, "everywhere") and without.branch is None
+    torch.manual_seed(123)  # another process would begin with other random numbers
+    assert mid_train.main([*world, "--plans=3", "--plans_at=everywhere", "--force"]) == 0
+    again = checkpoint.load_model("mid")[0].state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in with_tower.state_dict().items())
     for tag in ("", "plain"):
         metrics = status("mid_train", tag)["metrics"]
         assert metrics["steps"] == 4 and metrics["val_loss"] > 0 and metrics["val_bpb"] > 0
