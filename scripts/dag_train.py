@@ -69,6 +69,7 @@ class Config(TrainSettings, StageConfig):
         choices=("exact", "learned"),
     )
     operations: int = option(6, "most operations in an expression", "operations")
+    chain_operations: int = option(0, "most operations in a chain of statements; 0: --operations", "operations")
     max_digits: int = option(4, "longest integer", "digits")
     styles: list = option(
         ["symbols", "english"], f"how expressions are written, of {', '.join(STYLES)}; one named twice is twice as frequent"
@@ -91,7 +92,8 @@ def check(config: Config) -> None:
         raise UserError("expressions never end: give --steps, the number of optimizer steps")
     if config.width % (2 * config.heads):
         raise UserError(f"--width={config.width} must be a multiple of twice the {config.heads} heads")
-    if config.max_digits > MOST_DIGITS or config.operations > MOST_OPERATIONS:
+    at_least(config, 0, "chain_operations")
+    if config.max_digits > MOST_DIGITS or max(config.operations, config.chain_operations) > MOST_OPERATIONS:
         raise UserError(f"expressions have at most --max_digits={MOST_DIGITS} and --operations={MOST_OPERATIONS}")
     check_styles(config.styles)
     if not 0 <= config.problem_share < 1:
@@ -108,6 +110,7 @@ def work(config: Config, run: Run) -> str:
     torch.manual_seed(derive_seed(config.seed, "tower"))
     written = ExpressionSettings(
         operations=(1, config.operations),
+        chain_operations=config.chain_operations,
         max_digits=config.max_digits,
         mode=_mode(config),
         steps=_depth(config),
@@ -158,9 +161,10 @@ def _mode(config: Config) -> str:
 
 def _depth(config: Config) -> int:
     mode = _mode(config)
-    least = 2 if mode == "tape" else config.operations
+    operations = max(config.operations, config.chain_operations)
+    least = 2 if mode == "tape" else operations
     if config.dag_depth is not None and config.dag_depth < least:
-        raise UserError(f"--dag_depth={config.dag_depth} is too few: {mode} mode needs {least} for {config.operations} operations")
+        raise UserError(f"--dag_depth={config.dag_depth} is too few: {mode} mode needs {least} for {operations} operations")
     return config.dag_depth or least
 
 

@@ -66,6 +66,7 @@ class ExpressionSettings:
     """
 
     operations: tuple[int, int] = (1, 6)
+    chain_operations: int = 0  # most operations in a chain of statements; 0: as in the others
     max_digits: int = 4
     decimal_share: float = 0.1
     mode: str = "tape"  # or "isolated"
@@ -168,6 +169,9 @@ class ExpressionStream:
         counts = self.rng.multinomial(n, np.repeat(shares / shares.sum(), high - low + 1) / (high - low + 1)).reshape(len(shares), -1)
         wanted = dict(zip(self.families, counts.tolist(), strict=True))
         problems, chains, parts = sum(wanted.pop("problems", ())), wanted.pop("let", ()), []
+        longest = self.settings.chain_operations
+        if chains and operations is None and longest > high:
+            chains = self.rng.multinomial(sum(chains), np.full(longest - low + 1, 1 / (longest - low + 1))).tolist()
         for k in range(low, high + 1):
             here = {family: of[k - low] for family, of in wanted.items()}
             parts += self._exactly(here, lambda draws, k=k: self._expressions(draws, k), k)

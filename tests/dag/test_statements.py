@@ -82,6 +82,16 @@ def test_what_was_said_last_tells_little(tokenizer):
     assert min(twice, by_name, elsewhere) > 0.25 * len(parts)
 
 
+def test_chains_may_be_longer_than_expressions(tokenizer):
+    settings = ExpressionSettings(styles=("symbols", "let"), operations=(1, 2), chain_operations=9)
+    batch = ExpressionStream(tokenizer, settings, seed=5).batch(900)
+    texts = [text_of(tokenizer, batch, row) for row in range(len(batch))]
+    chains = [bool(re.search(r"\b[a-z] (=|is|be) ", text)) for text in texts]
+    assert {n for n, chain in zip(batch.operations, chains, strict=True) if chain} == set(range(1, 10))
+    assert {n for n, chain in zip(batch.operations, chains, strict=True) if not chain} == {1, 2}
+    assert len(batch) == 900 and 0.4 < sum(chains) / 900 < 0.6
+
+
 def test_longer_chains_than_there_are_names_are_refused(tokenizer):
     stream = ExpressionStream(tokenizer, ExpressionSettings(styles=("let",), operations=(len(NAMES), len(NAMES))))
     with pytest.raises(ValueError, match="more names than there are letters"):
