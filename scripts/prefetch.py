@@ -82,9 +82,9 @@ def missing_of(config: Config, item: Asset, folder: Path) -> list[Download]:
 
 def download(config: Config, wanted: list[Asset], folder: Path) -> int:
     """Fetches what is absent; one sentence for each asset that could not be had."""
-    todo = {item: missing_of(config, item, folder) for item in wanted}
-    missing = [d for downloads in todo.values() for d in downloads]
-    lacking = [item for item, downloads in todo.items() if not downloads and not item.files and not manifest.files_of(item, folder)]
+    needed = {item: missing_of(config, item, folder) for item in wanted}
+    missing = [d for downloads in needed.values() for d in downloads]
+    lacking = [item for item, downloads in needed.items() if not downloads and not item.files and not manifest.files_of(item, folder)]
     total = sum(max(1, len(item.files)) for item in wanted)
     print(f"profile {config.profile}: {total} files in {folder}, {len(missing)} to download", flush=True)
     if missing:
@@ -96,7 +96,7 @@ def download(config: Config, wanted: list[Asset], folder: Path) -> int:
         common.say(f"{item.id} is not there and has no address: put it at {folder / item.place} (from {item.source.by_hand})")
     for fault in faults:
         common.say(f"{fault}; move it away and run the same command again")
-    tell(todo, failures)
+    tell(needed, failures)
     bad = len(failures) + len(lacking) + len(faults)
     if not bad:
         print("nothing was downloaded" if config.dry_run else "everything is there")
@@ -139,9 +139,9 @@ def only_one(folder: Path):
         yield
 
 
-def tell(todo: dict[Asset, list[Download]], failures: dict[Download, str]) -> None:
+def tell(needed: dict[Asset, list[Download]], failures: dict[Download, str]) -> None:
     """One sentence for each asset of which something could not be had."""
-    for item, downloads in todo.items():
+    for item, downloads in needed.items():
         reasons = [failures[d] for d in downloads if d in failures]
         if reasons:
             count = f" ({len(reasons)} files)" if len(reasons) > 1 else ""

@@ -17,9 +17,9 @@ OPTIONAL = {"wandb": "metrics are not mirrored to Weights & Biases"}  # the code
 
 def packages_of(module: str) -> set[str]:
     """Top-level names of what is neither ours nor Python's own. Imports that expect to fail (`try` with ImportError) do not count."""
-    seen, todo, found = set(), [module], set()
-    while todo:
-        name = todo.pop()
+    seen, queue, found = set(), [module], set()
+    while queue:
+        name = queue.pop()
         path = _source(name)
         if name in seen or path is None:
             continue
@@ -27,11 +27,11 @@ def packages_of(module: str) -> set[str]:
         for wanted in _imports(path):
             top = wanted.partition(".")[0]
             if (ROOT / top).is_dir():
-                todo.append(wanted)
+                queue.append(wanted)
             elif top not in sys.stdlib_module_names:
                 found.add(top)
         folder = BY_NAME.get(name)
-        todo += [f"{folder}.{p.stem}" for p in sorted((ROOT / folder).glob("*.py"))] if folder else []
+        queue += [f"{folder}.{p.stem}" for p in sorted((ROOT / folder).glob("*.py"))] if folder else []
     return found
 
 
