@@ -115,7 +115,7 @@ class TowerCache:
         self.embedded[rows, n] = embedded.squeeze(1)
         at = n[:, None] + torch.arange(1 - WINDOW, 1, device=n.device)
         near = self.embedded[rows[:, None], at.clamp(min=0)][:, None]
-        names = mentions.read(h, near, mentions.key(near), (at >= 0)[:, None])
+        names = mentions.read(h[:, None], near, mentions.key(near), (at >= 0)[:, None, None])[:, 0]
         self.name[rows, n] = names[:, 0, 0]
         return names
 

@@ -103,7 +103,9 @@ def _pointer_nll(logits, slot, values):
     equal = values[:, None] == target[..., None]
     equal = equal.scatter(-1, slot.clamp(min=0)[..., None], True) & logits.isfinite()
     log_p = logits.log_softmax(-1)
-    nll = -torch.where(equal, log_p, -1e9).logsumexp(-1)
+    peak = torch.where(equal, log_p, -1e9).amax(-1, keepdim=True).detach()
+    # Not a logsumexp of masked numbers: exp() is several times slower where it underflows, and that is nearly everywhere.
+    nll = -(torch.where(equal, log_p - peak, 0.0).exp() * equal).sum(-1).clamp(min=1e-30).log() - peak.squeeze(-1)
     return nll, equal.gather(-1, logits.argmax(-1, keepdim=True)).squeeze(-1)
 
 

@@ -31,25 +31,41 @@ class Mentions(nn.Module):
         self.likeness = nn.Parameter(torch.ones(()))
 
     def forward(self, x, embedded, document):
-        """Names (B, W, names, d) of words: hidden states x (B, W, d), embeddings (B, W, d), the document of each (B, W)."""
-        near, near_keys = (_windows(part, 0.0) for part in (embedded, self.key(embedded)))
-        inside = _windows(document[..., None], -1).squeeze(-1) == document[..., None]
-        return self.read(x, near, near_keys, inside)
+        """Names (B, W, names, d) of words: hidden states x (B, W, d), embeddings (B, W, d), the document of each (B, W).
+
+        WINDOW words at a time, which look at themselves and at as many before them: so no window is copied for each of its words.
+        """
+        words = x.shape[1]
+        near, near_keys = (_pairs(part) for part in (embedded, self.key(embedded)))
+        own, among = (_chunks(document, -1), _pairs(document[..., None], -1).squeeze(-1))
+        name = self.read(_chunks(x), near, near_keys, own[..., None] == among[:, :, None])
+        return name.flatten(1, 2)[:, :words]
 
     def read(self, x, near, near_keys, inside):
-        """The same from windows: near (B, N, WINDOW, d), their keys (B, N, WINDOW, KEY + names), the word itself last; inside (B, N,
-        WINDOW): there is such a word. x (B, N, d)."""
-        query = self.query(x).unflatten(-1, (self.names, KEY))
-        logits = query @ near_keys[..., :KEY].transpose(-1, -2) / math.sqrt(KEY)
-        logits = logits + near_keys[..., KEY:].transpose(-1, -2) + PLACE_SCALE * self.place
-        name = logits.masked_fill(~inside[:, :, None], -math.inf).softmax(-1) @ near
-        return F.rms_norm(name, (name.shape[-1],))
+        """Names (B, C, Q, names, d) of Q words x (B, C, Q, d) that share what they may look at, S words up to the last of the Q: their
+        embeddings near (B, C, S, d) and keys (B, C, S, KEY + names). inside (B, C, Q, S): there is such a word, of the same document."""
+        q, s = x.shape[-2], near.shape[-2]
+        back = torch.arange(s - q, s, device=x.device)[:, None] - torch.arange(s, device=x.device)  # (Q, S): how many words ago
+        inside = (inside & (back >= 0) & (back < WINDOW))[:, :, :, None]
+        place = self.place[:, (WINDOW - 1 - back).clamp(0, WINDOW - 1)].transpose(0, 1)  # (Q, names, S)
+        query = self.query(x).unflatten(-1, (self.names, KEY)).flatten(2, 3)
+        logits = (query @ near_keys[..., :KEY].transpose(-1, -2) / math.sqrt(KEY)).unflatten(2, (q, self.names))
+        logits = logits + near_keys[..., KEY:].transpose(-1, -2)[:, :, None] + PLACE_SCALE * place
+        name = logits.masked_fill(~inside, -math.inf).softmax(-1).flatten(2, 3) @ near
+        return F.rms_norm(name, (name.shape[-1],)).unflatten(2, (q, self.names))
 
     def compare(self, asked, named):
         """Logits (B, N, S) of names asked for (B, N, d) and names of values (B, S, d)."""
         return asked @ named.transpose(1, 2) * (self.likeness / math.sqrt(asked.shape[-1]))
 
 
-def _windows(x, fill):
-    """x (B, W, d) -> (B, W, WINDOW, d): of each word those before it and itself."""
-    return F.pad(x, (0, 0, WINDOW - 1, 0), value=fill).unfold(1, WINDOW, 1).transpose(-1, -2)
+def _chunks(x, fill=0):
+    """x (B, W, ...) -> (B, C, WINDOW, ...), filled up at the end."""
+    end = (0, 0) * (x.dim() - 2) + (0, -x.shape[1] % WINDOW)
+    return F.pad(x, end, value=fill).unflatten(1, (-1, WINDOW))
+
+
+def _pairs(x, fill=0):
+    """x (B, W, d) -> (B, C, 2 WINDOW, d): of each chunk the one before it and itself."""
+    chunks = _chunks(x, fill)
+    return torch.cat([F.pad(chunks[:, :-1], (0, 0, 0, 0, 1, 0), value=fill), chunks], dim=2)

@@ -15,11 +15,12 @@ from statistics import median
 import torch
 
 from nanochat.dag import attach_branch
-from nanochat.dag.arithmetic import ArithmeticTexts
-from nanochat.dag.expressions import ExpressionSettings
+from nanochat.dag.arithmetic import ArithmeticTexts, tensors_of
+from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
 from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
 from nanochat.dag.stream import SHARED, PlanBlocks
 from nanochat.dag.surface import STYLES
+from nanochat.dag.variants import tower_loss
 from nanochat.data import corpus
 from nanochat.data.conversations import Rendered
 from nanochat.data.loader import ConversationLoader
@@ -32,6 +33,7 @@ from nanochat.train.settings import TrainSettings, make_optimizer
 
 VOCABULARY = 2048
 TEXTS = 1500  # documents the tokenizer learns from
+SETTLING = 20  # steps of the tower before it is plugged in
 # What midtraining of the embedded profile reads, a fiftieth of it: of 80,000 items a quarter expressions and 12,000 word problems, the
 # others conversations; a tenth of the tokens is text.
 EXPRESSIONS, CONVERSATIONS, WORD_PROBLEMS, DOCUMENTS = 400, 960, 240, 40
@@ -125,7 +127,7 @@ def _per_second(make: Callable[[], int], seconds: float) -> float:
 
 
 class Bench:
-    """One GPT of a shape with random weights; a fresh tower is plugged in or left out."""
+    """One GPT of a shape with random weights; a tower is plugged in or left out."""
 
     def __init__(self, tokenizer, shape: Shape, device: torch.device, rows: int = 0, length: int = 0):
         torch.manual_seed(0)
@@ -138,8 +140,7 @@ class Bench:
             self.model.head.weight[tokenizer.vocab_size :] = 0
         if device.type == "cuda":
             self.model.compute_dtype = torch.bfloat16
-        tower = TowerConfig(tokenizer.vocab_size, tokenizer.bos_id)
-        self.branch = attach_branch(self.model, PredictorOnlyModel(tower, tokenizer), tokenizer)
+        self.branch = attach_branch(self.model, _settled_tower(tokenizer), tokenizer).to(device)
         self.items = _items(tokenizer)
 
     def use(self, dag: bool) -> GPT:
@@ -213,6 +214,17 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
+
+
+def _settled_tower(tokenizer) -> PredictorOnlyModel:
+    """A tower after a few small steps, which like a trained one computes at few tokens; a random one would compute at all."""
+    model = PredictorOnlyModel(TowerConfig(tokenizer.vocab_size, tokenizer.bos_id), tokenizer).train()
+    expressions, optimizer = ExpressionStream(tokenizer, ExpressionSettings(), "train"), torch.optim.AdamW(model.parameters(), 3e-3)
+    for _ in range(SETTLING):
+        tower_loss(model, tensors_of(expressions.batch(32)))[0].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model
 
 
 def _items(tokenizer) -> Joined:

@@ -34,8 +34,8 @@ def test_one_word_at_a_time_gives_the_same_names():
     for w in range(40):
         at = torch.arange(w - WINDOW + 1, w + 1)
         near = embedded[:, at.clamp(min=0)][:, None]
-        one = mentions.read(x[:, w : w + 1], near, mentions.key(near), (at >= 0)[None, None].expand(2, 1, -1))
-        torch.testing.assert_close(one[:, 0], at_once[:, w])
+        one = mentions.read(x[:, None, w : w + 1], near, mentions.key(near), (at >= 0).expand(2, 1, 1, -1))
+        torch.testing.assert_close(one[:, 0, 0], at_once[:, w])
 
 
 def test_the_same_word_on_both_sides_counts_from_the_start():
