@@ -16,7 +16,7 @@ read as sign and log magnitude). They take the same examples, options and loop, 
 GPT; nanochat/dag/variants.py says more.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -24,8 +24,8 @@ import torch
 from nanochat import common
 from nanochat.common import UserError, derive_seed
 from nanochat.config import StageConfig, at_least, option
-from nanochat.dag.arithmetic import answers_of, evaluation_batches, tensors_of
-from nanochat.dag.expressions import MOST_DIGITS, MOST_OPERATIONS, ExpressionSettings, check_styles
+from nanochat.dag.arithmetic import answers_of, evaluation_batches, prompts_of, tensors_of
+from nanochat.dag.expressions import MOST_DIGITS, MOST_OPERATIONS, Batch, ExpressionSettings, ExpressionStream, check_styles
 from nanochat.dag.numbers import format_value
 from nanochat.dag.predictor import TowerConfig
 from nanochat.dag.relaxed import RELAXATIONS, relaxed_loss
@@ -72,9 +72,11 @@ class Config(TrainSettings, StageConfig):
     chain_operations: int = option(0, "most operations in a chain of statements; 0: --operations", "operations")
     max_digits: int = option(4, "longest integer", "digits")
     styles: list = option(
-        ["symbols", "english"], f"how expressions are written, of {', '.join(STYLES)}; one named twice is twice as frequent"
+        [*STYLES, "problems", "problems"],
+        f"how expressions are written, of {', '.join(STYLES)}; one named twice is twice as frequent",
     )
-    mixture: list = option(["word_problems"], "tasks whose answers carry plans, each `name`, `name:limit`; [] for expressions only")
+    mixture: list = option([], "tasks whose answers carry plans, each `name`, `name:limit`, beside what is generated")
+    decay: float = option(0.9, "share of the run, at its end, over which the learning rate falls")
     problem_share: float = option(0.25, "share of the batches that are questions of the mixture, below 1")
     workers: int = option(-1, "processes that make the next batches; 0: the training process itself; -1: one if it has more than one CPU")
     eval_items: int = option(50, "unseen expressions per number of operations in each evaluation", "expressions")
@@ -134,7 +136,7 @@ def work(config: Config, run: Run) -> str:
     )
     params = sum(p.numel() for p in model.parameters())
     run.say(f"{params:,} parameters, {written.mode} mode, {written.steps} steps a token")
-    unseen, told = evaluation_batches(tokenizer, written, config.eval_items, config.seed), _unseen_problems(config, tokenizer)
+    unseen, told = _unseen_expressions(written, config, tokenizer), _unseen_problems(written, config, tokenizer)
     meta = {"variant": config.variant, "model_config": tower.to_dict(), "branch_config": None, "tokenizer_hash": tokenizer.hash}
 
     def evaluate(model):
@@ -177,10 +179,20 @@ def _problems(config: Config, tokenizer) -> list:
     return found
 
 
-def _unseen_problems(config: Config, tokenizer) -> list[tuple[list[int], str]]:
+def _unseen_expressions(written: ExpressionSettings, config: Config, tokenizer) -> dict[int, Batch]:
+    """By number of operations; word problems are counted apart, unless there is nothing else."""
+    others = tuple(style for style in written.styles if style != "problems")
+    return evaluation_batches(tokenizer, replace(written, styles=others or written.styles), config.eval_items, config.seed)
+
+
+def _unseen_problems(written: ExpressionSettings, config: Config, tokenizer) -> list[tuple[list[int], str]]:
     """Texts up to a planned number, and the number: of problems whose numbers and, for some, whose wording were never trained on."""
     items = unseen_mixture(config) if config.mixture and config.problem_share else None
     found: list[tuple[list[int], str]] = []
+    if "problems" in written.styles:
+        told = ExpressionStream(tokenizer, replace(written, styles=("problems",)), "val", derive_seed(config.seed, "unseen problems"))
+        batch = told.batch(UNSEEN // 2 if items else UNSEEN)
+        found += zip(prompts_of(batch), answers_of(batch), strict=True)
     for i in range(0 if items is None else min(len(items), UNSEEN)):
         item = render(tokenizer, items[i])
         found += [(item.ids[: plan.position + 1], plan.printed) for plan in item.plans]

@@ -33,7 +33,8 @@ class ChatOptions:
     arithmetic: int = option(20_000, "generated expressions among the conversations", "examples")
     operations: int = option(6, "most operations in a generated expression", "operations")
     styles: list = option(
-        ["symbols", "english"], "how generated expressions are written: symbols, english, latex, prefix, numerals, let, problems"
+        ["symbols", "english", "latex", "prefix", "numerals", "let"],
+        "how generated expressions are written: symbols, english, latex, prefix, numerals, let, problems",
     )
     plans: int = option(
         1, "plans of the tower that the loss weighs where a number of unknown plan follows; 1: the plan learns only from labels"

@@ -316,9 +316,21 @@ def test_conversations_train_in_two_processes_as_in_one(world, base_dir, stage, 
     assert list(two.values()) == pytest.approx(list(losses(base_dir, label).values()), rel=0.1)
 
 
+def test_dag_train_counts_word_problems_apart(world, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(dag_train, "match", lambda model, unseen, variant: asked.update(unseen) or {"answer_match": 0.5})
+    monkeypatch.setattr(dag_train, "problem_match", lambda model, told: asked.update(told=told) or 0.25)
+    monkeypatch.setattr(dag_train, "UNSEEN", 6)
+    assert dag_train.main([*world, "--styles=symbols,problems", "--steps=1"]) == 0
+    assert status("dag_train")["metrics"]["problem_match"] == 0.25
+    texts = [asked[k].expression(i) for k in (1, 2) for i in range(2)]
+    assert len(asked["told"]) == 6 and all(len(ids) > 12 for ids, _ in asked["told"]) and all(len(t) < 30 for t in texts)
+    assert set(asked) == {1, 2, "told"}
+
+
 @pytest.mark.slow
 def test_dag_train_learns_the_same_whether_or_not_its_batches_are_made_ahead(world, base_dir):
-    options = [*world, "--mixture=", "--steps=70"]  # more than a block of batches
+    options = [*world, "--mixture=word_problems:200", "--steps=70"]  # more than a block of batches
     assert dag_train.main([*options, "--workers=0"]) == 0 and dag_train.main([*options, "--tag=ahead", "--workers=1"]) == 0
     here, ahead = losses(base_dir, "dag_train"), losses(base_dir, "dag_train.ahead")
     assert len(here) == 70 and here == ahead
