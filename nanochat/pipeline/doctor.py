@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nanochat import common
-from nanochat.pipeline import needs, slurm
+from nanochat.common import UserError
+from nanochat.pipeline import manifest, needs, slurm
 from nanochat.pipeline.verdicts import BAD, OK, WARN, Verdict
 
 OLDEST_PYTHON = (3, 10)
@@ -28,8 +29,12 @@ LITTLE_SPACE = 5e9  # bytes; the smallest profile needs a few hundred million
 LITTLE_MEMORY = 4e9
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 MATTERS = re.compile(
-    r"NANOCHAT_|HF_|WANDB_|SITE_|SBATCH_|CUDA_VISIBLE|NCCL_|OMP_NUM|MASTER_|NPROC$|TORCH|PYTHONPATH$|https?_proxy$", re.IGNORECASE
+    r"NANOCHAT_|HF_|WANDB_|SITE_|SBATCH_|SLURM_(JOB_GPUS|GPUS_ON_NODE)$|CUDA_VISIBLE|NCCL_|OMP_NUM|MASTER_|NPROC$|TORCH|PYTHONPATH$"
+    r"|https?_proxy$",
+    re.IGNORECASE,
 )
+# Variables that give a process GPUs -> values that give none. The first and the last hold indices: "0" is a GPU there.
+GRANTS = {"SLURM_JOB_GPUS": ("",), "SLURM_GPUS_ON_NODE": ("", "0"), "CUDA_VISIBLE_DEVICES": ("", "-1", "NoDevFiles")}
 SIZE = 512  # rows of the matrices that each GPU multiplies
 FIX_TORCH = "set TORCH_SPEC and TORCH_INDEX_URL in .env.local (see .env.local.example), then: bash setup_environment.sh"
 
@@ -73,15 +78,24 @@ def torch_build() -> Iterator[Verdict]:
     torch = importlib.import_module("torch")
     cuda, cards, driver = torch.version.cuda, list(Path("/dev").glob("nvidia[0-9]*")), driver_version()
     text = f"torch {torch.__version__}, " + (f"built for CUDA {cuda}" if cuda else "built without CUDA")
+    given = granted()
     if cards and not cuda:
         yield Verdict(BAD, f"{text}, but this machine has {len(cards)} GPU{'s' * (len(cards) > 1)}; {FIX_TORCH}")
     elif cards and not torch.cuda.is_available():
         yield Verdict(BAD, f"{text}, which the driver {driver or '(unknown)'} does not run; choose a torch for an older CUDA: {FIX_TORCH}")
+    elif given and not torch.cuda.is_available():
+        yield Verdict(BAD, f"{text}, sees no GPU, but {given} says that there are some; {FIX_TORCH}")
     else:
         yield Verdict(OK, f"{text}{f', driver {driver}' if driver else ''}")
     if torch.cuda.is_available():
         nccl = torch.distributed.is_available() and torch.distributed.is_nccl_available()
         yield Verdict(OK, "NCCL is there") if nccl else Verdict(BAD, f"torch has no NCCL, which several GPUs need; {FIX_TORCH}")
+
+
+def granted() -> str:
+    """The variable by which Slurm or a person has given this process GPUs, as `NAME=value`; "" if none has."""
+    given = {name: os.environ.get(name, "").strip() for name in GRANTS}
+    return next((f"{name}={value}" for name, value in given.items() if value not in GRANTS[name]), "")
 
 
 def driver_version() -> str:
@@ -100,7 +114,8 @@ def gpus() -> Iterator[Verdict]:
     if torch is None:
         return
     if not torch.cuda.is_available():
-        yield Verdict(OK, "no GPU: training runs on the CPU (profile embedded or real_small)")
+        if not granted():  # else torch_build has said what is wrong
+            yield Verdict(OK, "no GPU: training runs on the CPU (profile embedded or real_small)")
         return
     for index in range(torch.cuda.device_count()):
         yield gpu(torch, index)
@@ -151,9 +166,23 @@ def folders() -> Iterator[Verdict]:
     else:
         state = f"of profile '{owner}'" if owner else "new" if not base.exists() else "of no profile yet"
         yield Verdict(OK, f"base directory {base}, {state}")
+    yield data_folder(data, os.environ.get("NANOCHAT_PROFILE") or owner)
+
+
+def data_folder(data: Path, profile: str) -> Verdict:
+    """What the data folder holds; one without anything is fine only for a profile that downloads nothing."""
     count = sum(1 for _ in data.iterdir()) if data.is_dir() else 0
-    found = f"{count} entries" if count else "empty or not there, which is fine for profile embedded"
-    yield Verdict(OK, f"data folder {data}: {found}")
+    if count:
+        return Verdict(OK, f"data folder {data}: {count} entries")
+    text = f"data folder {data} is {'empty' if data.is_dir() else 'not there'}"
+    try:
+        wanted = [asset for asset in manifest.of_profile(profile) if asset.files] if profile else None
+    except UserError:  # a profile that is gone
+        wanted = None
+    if wanted:
+        return Verdict(WARN, f"{text}, and profile {profile} needs its files; download them with: {manifest.command(profile, '')}")
+    needs_it = "of the profiles only those with downloads need it" if wanted is None else f"profile {profile} needs none"
+    return Verdict(OK, f"{text}; {needs_it}")
 
 
 def disk() -> Iterator[Verdict]:

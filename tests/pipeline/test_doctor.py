@@ -58,6 +58,32 @@ def test_a_driver_too_old_for_torch_is_bad(monkeypatch):
     assert found.level == BAD and "470.1" in found.text
 
 
+@pytest.mark.parametrize(
+    "name, value, level",
+    [
+        ("SLURM_JOB_GPUS", "0,1", BAD),
+        ("SLURM_GPUS_ON_NODE", "2", BAD),
+        ("SLURM_GPUS_ON_NODE", "0", OK),
+        ("CUDA_VISIBLE_DEVICES", "0", BAD),
+        ("CUDA_VISIBLE_DEVICES", "", OK),
+        ("CUDA_VISIBLE_DEVICES", "-1", OK),
+        ("SLURM_JOB_ID", "7", OK),
+    ],
+)
+@pytest.mark.parametrize("cuda", [None, "12.8"])
+def test_gpus_that_were_granted_and_torch_cannot_use_are_bad(monkeypatch, name, value, level, cuda):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for other in doctor.GRANTS:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, value)
+    found = [*doctor.torch_build(), *doctor.gpus()]
+    assert any(v.level == BAD for v in found) == (level == BAD), found
+    if level == BAD:
+        assert f"{name}={value}" in found[0].text and "TORCH_INDEX_URL" in found[0].text
+        assert not any("training runs on the CPU" in v.text for v in found)
+
+
 def test_a_broken_package_is_bad(monkeypatch):
     monkeypatch.setattr(doctor.needs, "broken", lambda name: "no such file" if name == "pyarrow" else "")
     (found,) = doctor.packages()
@@ -104,6 +130,25 @@ def test_folders(base_dir):
     base_dir.rmdir()
     base_dir.write_text("a file")
     assert [v.level for v in doctor.folders()] == [BAD, OK]
+
+
+def test_an_empty_data_folder_is_fine_only_for_a_profile_that_downloads_nothing(base_dir, monkeypatch):
+    base_dir.mkdir()
+    for owner, level, words in (
+        ("embedded", OK, "profile embedded needs none"),
+        ("d20_a100x8", WARN, "bash download_data.sh --profile d20_a100x8"),
+        ("", OK, "of the profiles only those"),
+        ("gone", OK, "of the profiles only those"),
+    ):
+        (base_dir / "profile.json").write_text(f'{{"profile": "{owner}"}}')
+        found = list(doctor.folders())[-1]
+        assert found.level == level and words in found.text, found
+    (base_dir / "profile.json").unlink()
+    monkeypatch.setenv("NANOCHAT_PROFILE", "d20_a100x8")
+    assert [v.level for v in doctor.folders()] == [OK, WARN]
+    monkeypatch.setenv("NANOCHAT_DATA_DIR", str(base_dir))
+    (base_dir / "x").touch()
+    assert [v.level for v in doctor.folders()] == [OK, OK]
 
 
 def slurm_tools(tmp_path, monkeypatch, sinfo: str) -> None:
