@@ -216,7 +216,7 @@ def tokenizer(profile: str, steps: list[Step]) -> Iterator[Verdict]:
         remade = stage_label(path.parts[-3], "" if path.parts[-2] == "default" else path.parts[-2]) in labels
         text = f"checkpoint {portable(path)} was trained with another tokenizer than the one in {folder}"
         remedy = "it will be trained again" if remade else f"train it again with `python -m scripts.{path.parts[-3]}`"
-        yield Verdict(WARN if remade else BAD, common.typed(f"{text}; {remedy}"))
+        yield Verdict(WARN if remade else BAD, f"{text}; {remedy}")
     yield Verdict(OK, f"the tokenizer loads: {found.vocab_size:,} tokens")
 
 

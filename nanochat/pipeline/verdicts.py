@@ -3,19 +3,24 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nanochat import common
+
 OK, WARN, BAD = "ok", "warn", "bad"
 EXIT_OK, EXIT_WARN, EXIT_BAD = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`level`: ok, warn (it will run, but look at this) or bad (it would stop). `text`: what was found, and what to do about it."""
+    """`level`: ok, warn (it will run, but look at this) or bad (it would stop). `text`: what was found, and what to do about it.
+
+    A command in it is written `python -m ...` and shown as it works for that person: see `common.typed`.
+    """
 
     level: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.level:<4}  {' '.join(self.text.split())}"
+        return f"{self.level:<4}  {common.typed(' '.join(self.text.split()))}"
 
 
 def exit_code(verdicts: Iterable[Verdict]) -> int:

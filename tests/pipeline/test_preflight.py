@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sys
 import time
 
 import pytest
@@ -243,6 +244,15 @@ def test_gpus_are_counted_against_the_profile(monkeypatch, job, here, level):
 def test_the_exit_code_is_that_of_the_worst_verdict(levels, code, words):
     verdicts = [Verdict(level, "x") for level in levels]
     assert (exit_code(verdicts), count(verdicts)) == (code, words)
+
+
+def test_a_command_in_a_remedy_is_shown_as_it_works_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python"))
+    monkeypatch.chdir(tmp_path)
+    lines = [str(v) for v in preflight.files("d20_a100x8", plan.choose(plan.make_plan("d20_a100x8"), only="mid_train"))]
+    made = [line for line in lines if "-m scripts." in line]
+    assert made and not [line for line in made if " python -m" in line or "`python -m" in line]
+    assert all(".venv/bin/python -m scripts." in line for line in made)
 
 
 def test_a_verdict_is_one_line():
