@@ -24,6 +24,8 @@ CACHES = {
     "TRITON_CACHE_DIR": "triton",
     "CUDA_CACHE_PATH": "cuda",
     "MPLCONFIGDIR": "matplotlib",
+    "WANDB_CACHE_DIR": "",  # it makes a folder wandb in it; its system monitor does not look at XDG_CACHE_HOME
+    "WANDB_DATA_DIR": "wandb/data",
 }
 
 

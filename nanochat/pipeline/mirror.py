@@ -1,5 +1,6 @@
 """The Weights & Biases mirror of metrics.jsonl: a convenience, so whatever goes wrong in it costs a warning, never a run."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -29,7 +30,7 @@ class Mirror:
 
         if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
             raise RuntimeError("nobody is logged in; run `wandb login`, or use --wandb=offline")
-        self.say = run.say
+        self.say, self.teardown = run.say, wandb.teardown
         # The same id each time: a stage that is continued goes on in the same run.
         identity = hashlib.sha256(f"{run.folder}/{run.identity}".encode()).hexdigest()[:12]
         self.run = wandb.init(
@@ -60,3 +61,6 @@ class Mirror:
                 self.run.finish()
             except Exception as error:
                 self.say(f"Weights & Biases could not finish: {error}")
+        # Left to wandb's own hook at exit, this would print a traceback where a signal to the whole job has ended its service first.
+        with contextlib.suppress(Exception):
+            self.teardown()
