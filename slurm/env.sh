@@ -1,21 +1,47 @@
 # Settings of this site, for whoever sources this file in the root of the checkout:  . slurm/env.sh
 # Reads .env.local, loads its modules, and hands its Slurm settings on as SBATCH_* and SALLOC_*, so that a plain `sbatch` or
 # `salloc` knows them too.
-# What is already set in the environment wins over .env.local.
+# What is already set in the environment wins over .env.local. A job has the environment of the shell that submitted it: what was
+# read there (NANOCHAT_SETTLED) holds for the job's whole life, also when it starts again after .env.local was edited.
 
 _env_flags=$-
 set +u # neither module systems nor .env.local can be trusted to be clean under set -u
 
-if [ -f .env.local ]; then
-  _env_before=$(export -p)
+# _env_check TEXT: names the first line that is no setting; bash would run half of it as a command and go on.
+_env_check() {
+  local line number=0 name='[A-Za-z_][A-Za-z0-9_]*' blank='[[:space:]]' value meant setting
+  value='"([^"\]|\\.)*"|'"'[^']*'"'|\$\([^)]*\)|\$\{[^}]*\}|`[^`]*`|\\.|[^][:space:]"'"'"'`\]|\]'
+  setting="^$blank*(export$blank+)?$name=($value)*($blank+(#.*)?)?\$"
+  meant="^$blank*(export$blank+)?($name$blank*=|[A-Z][A-Z0-9_]*($blank|:|\$))"
+  while IFS= read -r line; do
+    number=$((number + 1))
+    if [[ $line =~ $meant ]] && ! [[ $line =~ $setting ]]; then
+      [[ $line =~ ^$blank*(export$blank+)?($name) ]]
+      echo "line $number of .env.local is no setting; write ${BASH_REMATCH[2]}=\"value\" in one line: no blank around =, quotes around a value with blanks" >&2
+      return 2
+    fi
+  done <<<"$1"
+}
+
+if [ -f .env.local ] && ! { [ -n "$SLURM_JOB_ID" ] && [ -n "$NANOCHAT_SETTLED" ]; }; then
+  _env_text=$(<.env.local)
+  _env_text=${_env_text//$'\r'/} # line ends of Windows
+  _env_check "$_env_text" || return 2
+  _env_before=$(set -o posix; export -p) # in this form it can be read back inside a function too
   set -a
-  . ./.env.local
+  eval "$_env_text"
   set +a
   _env_path=$PATH
-  eval "$_env_before"
+  eval "$_env_before" 2>/dev/null || true # what the shell has made readonly cannot be set, and need not
   export PATH=$_env_path
-  unset _env_before _env_path
+  unset _env_before _env_path _env_text
 fi
+unset -f _env_check
+export NANOCHAT_SETTLED=yes
+
+case ${NANOCHAT_MAX_RESTARTS:-0} in
+  *[!0-9]*) echo "NANOCHAT_MAX_RESTARTS must be a whole number, not '$NANOCHAT_MAX_RESTARTS'; mend it in .env.local" >&2; return 2 ;;
+esac
 
 if [ -n "$SITE_MODULES" ]; then
   if ! type module >/dev/null 2>&1; then

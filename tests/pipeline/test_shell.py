@@ -163,6 +163,54 @@ def test_the_shell_s_own_settings_win_over_env_local(checkout):
     assert done.stdout.split() == ["other", "/mine"]
 
 
+def test_sourcing_the_settings_inside_a_function_works_too(checkout):
+    (checkout / ".env.local").write_text(LOCAL)
+    shown = "f() { . slurm/env.sh; }; f; echo $SBATCH_ACCOUNT $NANOCHAT_BASE_DIR $MAIL_USER; env | grep -c ^NANOCHAT_BASE_DIR=/mine"
+    done = bash(checkout, "-c", shown, SBATCH_ACCOUNT="other", NANOCHAT_BASE_DIR="/mine")
+    assert done.stdout.split() == ["other", "/mine", "me@example.org", "1"]
+
+
+@pytest.mark.parametrize(
+    "line, name",
+    [
+        ("SITE_ACCOUNT = x", "SITE_ACCOUNT"),
+        ("NANOCHAT_BASE_DIR=/my disk/x", "NANOCHAT_BASE_DIR"),
+        ("export MAIL_USER='open", "MAIL_USER"),
+        ("SITE_ACCOUNT my-account", "SITE_ACCOUNT"),
+    ],
+)
+def test_a_line_of_env_local_that_is_no_setting_is_named(checkout, line, name):
+    (checkout / ".env.local").write_text(f"# mine\nSITE_QOS=normal\n{line}\n")
+    done = bash(checkout, "slurm/submit.sh", "--dry-run")
+    assert done.returncode == 2 and not done.stdout and len(done.stderr.splitlines()) == 1
+    assert f'line 3 of .env.local is no setting; write {name}="value"' in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line, value",
+    [
+        ('A="two words" # why', "two words"),
+        ("export A='two words'", "two words"),
+        ("A=$(echo two words)", "two words"),
+        ("A=${NOT_SET:-two words}", "two words"),
+        ("A=two\\ words", "two words"),
+        ("  A=/x/$USER'/y'", "/x/jo/y"),
+        ("A=", ""),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_setting_is_read_whatever_its_quotes_and_line_ends(checkout, line, value, end):
+    (checkout / ".env.local").write_bytes(f"# mine\n\n{line}{end}".encode())
+    done = bash(checkout, "-c", '. slurm/env.sh; printf "[%s]" "$A"', USER="jo")
+    assert done.stdout == f"[{value}]" and not done.stderr
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "2.5"])
+def test_a_number_of_restarts_that_is_none_is_refused_before_submission(checkout, text):
+    done = bash(checkout, "slurm/submit.sh", "--dry-run", NANOCHAT_MAX_RESTARTS=text)
+    assert done.returncode == 2 and f"NANOCHAT_MAX_RESTARTS must be a whole number, not '{text}'" in done.stderr
+
+
 def test_modules_are_loaded_in_order_where_there_are_modules(checkout):
     (checkout / ".env.local").write_text('SITE_MODULES="python/3.12 cuda/12"\n')
     done = bash(checkout, "-c", 'module() { echo "module $*"; }; . slurm/env.sh')
@@ -368,6 +416,31 @@ def test_a_job_that_lost_a_node_is_requeued_and_one_that_failed_is_not(checkout,
     assert done.returncode == 1 and not calls
     done, calls = job(LOST="1", ON_SCONTROL="kill -TERM $PPID", **nodes)
     assert "does not answer" in done.stdout and "scontrol requeue 41" in calls
+
+
+SEEN = 'echo "seen ${NANOCHAT_DATA_DIR:-none} ${NANOCHAT_PROFILE:-none} ${WANDB_MODE:-none} $PATH"'
+
+
+def test_in_a_job_the_environment_of_its_submission_wins_over_env_local(checkout, job):
+    (checkout / ".env.local").write_text("NANOCHAT_DATA_DIR=/file\nNANOCHAT_PROFILE=d12\n")
+    stand_in(checkout / ".venv/bin/python", SEEN)
+    assert "seen /file d12" in job()[0].stdout, "submitted without . slurm/env.sh: the job reads the file itself"
+    assert "seen /mine d12" in job(NANOCHAT_DATA_DIR="/mine")[0].stdout
+
+
+def test_what_is_written_into_env_local_after_the_submission_does_not_change_the_job(checkout, job):
+    settled = bash(checkout, "-c", ". slurm/env.sh; env | grep ^NANOCHAT_SETTLED").stdout.strip().partition("=")
+    (checkout / ".env.local").write_text("NANOCHAT_DATA_DIR=/later\nWANDB_MODE=online\n")
+    stand_in(checkout / ".venv/bin/python", SEEN)
+    assert "seen none d20_a100x8 offline" in job(**{settled[0]: settled[2]})[0].stdout
+
+
+def test_in_a_job_the_path_of_the_modules_reaches_the_pipeline(checkout, job):
+    (checkout / ".env.local").write_text("SITE_MODULES=python/3.12\nPATH=$PATH:/from/file\n")
+    stand_in(checkout / ".venv/bin/python", SEEN)
+    module = {"BASH_FUNC_module%%": "() { PATH=/from/module:$PATH; }"}
+    seen = next(line for line in job(**module)[0].stdout.splitlines() if line.startswith("seen "))
+    assert "/from/module:" in seen and seen.endswith(":/from/file")
 
 
 def test_nodes_that_do_not_share_the_base_directory_stop_the_job(checkout, job):
