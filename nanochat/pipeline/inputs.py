@@ -64,14 +64,20 @@ def check_place() -> Path:
     return existing
 
 
+def asked_to_stop() -> Path | None:
+    """The stop file of the base directory if it is there: whatever runs is to stop, and nothing else to start."""
+    path = common.base_dir() / "STOP"
+    return path if path.exists() else None
+
+
 def check_base(profile: str) -> None:
     """UserError if the base directory belongs to another profile, cannot be written, or asks for a stop."""
     base = common.base_dir()
     owner = common.profile_owner()
     if owner not in ("", profile):
         raise UserError(f"{base} holds a run of profile '{owner}'; set NANOCHAT_BASE_DIR to a new folder for profile '{profile}'")
-    if (base / "STOP").exists():
-        raise UserError(f"the stop file {base / 'STOP'} is there; remove it to go on")
+    if stop := asked_to_stop():
+        raise UserError(f"the stop file {stop} is there; remove it to go on")
     existing = check_place()
     if not os.access(existing, os.W_OK):
         raise UserError(f"{existing} cannot be written; set NANOCHAT_BASE_DIR to a folder that can")

@@ -10,6 +10,7 @@ import uuid
 
 from nanochat import common
 from nanochat.pipeline import stage as contract
+from nanochat.pipeline.inputs import asked_to_stop
 from nanochat.pipeline.plan import Finding, Step, look
 from nanochat.pipeline.signals import STOPPING
 from nanochat.pipeline.stage import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
@@ -26,7 +27,7 @@ def run_plan(steps: list[Step], say=print) -> int:
                 contract.reinstate(step.stage.name, step.tag)
                 finding = Finding("skipped", finding.note)
             elif finding.state not in ("missing", "running"):
-                finding, seconds = launcher.run(step)
+                finding, seconds = (_before_it_began(), None) if asked_to_stop() else launcher.run(step)
             took = "" if seconds is None else common.duration(seconds)
             say(f"{number:>2}/{len(steps)} {step.label:<16} {finding.state:<11} {took:>12}  {finding.note}")
             code = EXIT_CODES.get(finding.state, EXIT_FAILED)
@@ -121,16 +122,21 @@ class Launcher:
     def _read(self, step: Step, launch: str, code: int, started: float) -> Finding:
         status = contract.read_status(step.stage.name, step.tag) or {}
         if status.get("launch") != launch:
-            if self.stopped:
-                return Finding("interrupted", "before it began")
+            if self.stopped or asked_to_stop():
+                return _before_it_began()
             return Finding("failed", f"it ended with {_ending(code)} before it began; its message is above")
         if status["state"] == "running":  # it could not write its own end
             state, reason = "failed", contract.first_failure(step.folder) or f"it ended with {_ending(code)}"
-            if self.stopped:
+            if self.stopped or asked_to_stop():
                 state, reason = "interrupted", "stopped before it could save"
             status.update(state=state, error=reason, ended=time.time(), seconds=round(time.time() - started, 2))
             common.write_json(step.folder / "status.json", status)
         return Finding(status["state"], (status["headline"] if status["state"] == "done" else status["error"]) or "")
+
+
+def _before_it_began() -> Finding:
+    stop = asked_to_stop()
+    return Finding("interrupted", f"before it began: {stop} is there; remove it to go on" if stop else "before it began")
 
 
 def _ending(code: int) -> str:

@@ -29,7 +29,7 @@ from nanochat.config import parse
 from nanochat.pipeline import signals
 from nanochat.pipeline.digests import digest
 from nanochat.pipeline.explain import explain, own_words
-from nanochat.pipeline.inputs import Input, absent, check_base, check_data_dir, missing, require
+from nanochat.pipeline.inputs import Input, absent, asked_to_stop, check_base, check_data_dir, missing, require
 from nanochat.pipeline.ledger import append_line, git_commit, located, portable, read_lines, read_status, record, stage_folder, stage_label
 from nanochat.pipeline.manifest import refuse_strangers
 from nanochat.pipeline.offline import guarded
@@ -157,6 +157,8 @@ def execute(stage: Stage, argv: list[str] | None = None) -> int:
         config = stage.configure(argv)
         name = stage_label(stage.name, config.tag)
         run = Run(stage.name, config.tag, stage_folder(stage.name, config.tag), config)
+        if os.environ.get("NANOCHAT_LAUNCH") and asked_to_stop():  # it came while the runner started us
+            raise Interrupted(f"{asked_to_stop()} is there; remove it to go on")
         check_base(config.profile)
         with guarded(_hosts_of_mirror(config)):
             inputs = stage.inputs(config)
@@ -168,8 +170,8 @@ def execute(stage: Stage, argv: list[str] | None = None) -> int:
     except (UserError, OSError) as error:
         common.say(f"{name}: {explain(error)}")
         return EXIT_USAGE if isinstance(error, UserError) else EXIT_FAILED
-    except KeyboardInterrupt:
-        common.say(f"{name}: interrupted before it began")
+    except (KeyboardInterrupt, Interrupted) as error:
+        common.say(f"{name}: interrupted before it began{f': {error}' if str(error) else ''}")
         return EXIT_INTERRUPTED
     if code != EXIT_FAILED:  # after a failure another process may wait in the group for ever: leave without a word to it
         common.barrier()

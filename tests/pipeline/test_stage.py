@@ -261,6 +261,14 @@ def test_the_stop_file_of_the_base_directory_must_be_removed_by_hand(run, base_d
     assert "remove it to go on" in capsys.readouterr().err
 
 
+def test_a_stop_file_that_came_while_the_runner_started_a_stage_interrupts_it(run, base_dir, capsys, monkeypatch):
+    monkeypatch.setenv("NANOCHAT_LAUNCH", "abc")
+    base_dir.mkdir()
+    (base_dir / "STOP").touch()
+    assert run(numbers) == 75
+    assert "interrupted before it began" in capsys.readouterr().err and not (base_dir / "stages").exists()
+
+
 def test_a_stage_that_runs_already_is_refused(run, base_dir, capsys):
     folder = base_dir / "stages" / "numbers"
     folder.mkdir(parents=True)
