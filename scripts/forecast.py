@@ -34,9 +34,10 @@ def main(argv: list[str] | None = None) -> int:
         at_least(config, 0, "gpus")
         limit = parse_time(config.time_limit) if config.time_limit else None
         gpus = load_profile(config.profile).get("gpus", 0) if config.gpus is None else config.gpus
+        card = forecast.card(config.gpu)
         steps = plan.make_plan(config.profile, processes=1)
         forecast.learn(config.profile, steps)
-        found = forecast.forecast(config.profile, steps, forecast.machine_for(gpus, config.gpu))
+        found = forecast.forecast(config.profile, steps, forecast.machine_for(gpus, card))
         print("\n".join(forecast.lines(found)))
         if limit:
             print(forecast.fits(found.left, limit))

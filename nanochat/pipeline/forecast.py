@@ -6,10 +6,12 @@ has done such a stage, from what that took. The interval says where nine in ten 
 
 import dataclasses
 import os
+import re
 from dataclasses import dataclass
 
 from nanochat import common
-from nanochat.config import load_profile
+from nanochat.common import UserError
+from nanochat.config import load_profile, nearest
 from nanochat.pipeline import plan
 from nanochat.pipeline.ledger import read_lines, read_status
 from nanochat.pipeline.plan import Step
@@ -76,6 +78,17 @@ def machine_for(gpus: int, gpu: str = "") -> Machine:
     found = gpu or (torch.cuda.get_device_name(0) if here else ASSUMED_GPU)
     name = next((known for known in PEAK_FLOPS if known in found), found)
     return Machine(name, gpus, cores if here else CORES_PER_GPU * gpus, PEAK_FLOPS.get(name, PEAK_FLOPS[ASSUMED_GPU]))
+
+
+def card(name: str) -> str:
+    """The name in the table of rates for a card that a person names, in whatever case and with whatever after it; "" for none.
+    UserError for one that is not there: its numbers would be another card's."""
+    from nanochat.train.hardware import PEAK_FLOPS
+
+    found = (known for known in PEAK_FLOPS if re.search(rf"(?<![a-z0-9]){known}(?![a-z0-9])", name, re.IGNORECASE))
+    if name and not (known := next(found, "")):
+        raise UserError(f"there are no numbers for the GPU '{name}'{nearest(name.upper(), PEAK_FLOPS)}; known are {', '.join(PEAK_FLOPS)}")
+    return known if name else ""
 
 
 def forecast(profile: str, steps: list[Step], machine: Machine) -> Forecast:

@@ -181,6 +181,20 @@ def test_finished_stages_are_not_counted_again(base_dir):
     assert after.left.mid == pytest.approx(before.left.mid - took.mid)
 
 
+@pytest.mark.parametrize(
+    "name, card", [("", ""), ("A100", "A100"), ("h100", "H100"), ("nvidia_a100-sxm4-80gb", "A100"), ("H100 NVL", "H100 NVL")]
+)
+def test_a_card_is_known_by_the_name_in_the_table(name, card):
+    assert forecast.card(name) == card
+
+
+@pytest.mark.parametrize("name, words", [("A10O", "did you mean 'A100'"), ("a4000", "A40"), ("V100", "known are H200"), (" ", "known are")])
+def test_a_card_that_nobody_measured_is_refused(name, words, capsys):
+    assert script.main(["--profile=d20_a100x8", f"--gpu={name}"]) == 2
+    said = capsys.readouterr()
+    assert words in said.err and f"'{name}'" in said.err and not said.out
+
+
 def test_the_script_prints_stages_and_totals(capsys):
     assert script.main(["--profile=d20_a100x8", "--time_limit=12:00:00"]) == 0
     out = capsys.readouterr().out
