@@ -5,6 +5,8 @@
 # (--signal), the running stage saves and stops, and the job is requeued, or submitted anew where requeueing is
 # forbidden, until the pipeline is done. scripts/requeue.py decides whether it may; a file STOP in the base directory ends it.
 
+. slurm/known.sh
+
 asked="" # the signal that came last
 woken="" # yes if one came since we last began to wait
 child="" # the process that works for us
@@ -62,8 +64,6 @@ element() {
   return "$rc"
 }
 
-base_dir() { realpath -m -- "${NANOCHAT_BASE_DIR:-$HOME/.cache/nanochat}"; }
-
 # value_of OPTION ARGUMENTS...: what --OPTION is in ARGUMENTS, or nothing
 value_of() {
   local option=$1 found=""
@@ -101,6 +101,7 @@ begin() {
     return 2
   fi
   log "job $SLURM_JOB_ID on ${SLURM_JOB_NODELIST:-?}, restart ${SLURM_RESTART_COUNT:-0}, settings: $(env | sed -n 's/^\(SBATCH_[A-Z_]*=.*\)/\1/p' | tr '\n' ' ')"
+  remember "$SLURM_JOB_ID" "$job_script" "${job_arguments[@]}"
   same_on_all_nodes && preflight "$@"
 }
 
@@ -216,6 +217,7 @@ resubmit() {
   ) || { log "the job could not be submitted anew; submit it yourself to go on"; return 1; }
   new=${new%%;*}
   log "goes on as job $new"
+  remember "$new" "$job_script" "${job_arguments[@]}"
   squeue -h -u "$(id -un)" -t PENDING -o '%i %E' | while read -r name waiting; do
     if [[ $waiting =~ ^afterok:$SLURM_JOB_ID(\(.*\))?$ ]]; then scontrol update JobId="$name" Dependency="afterok:$new"; fi
   done

@@ -11,6 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . slurm/refusal.sh
+. slurm/known.sh
 
 dry_run="" script=speedrun limit=""
 for word in "$@"; do # what is not for us goes back to the end of the list
@@ -31,19 +32,30 @@ case ${1:-} in
   sweep)
     script=sweep
     shift
-    [ -f "${1:-}" ] || { echo "name a file with one run on each line: bash slurm/submit.sh sweep FILE" >&2; exit 2; }
+    [ -n "${1:-}" ] || { echo "name a file with one run on each line: bash slurm/submit.sh sweep FILE" >&2; exit 2; }
+    [ -f "$1" ] || { echo "there is no file $1; name one with one run on each line" >&2; exit 2; }
+    [ $# -eq 1 ] || { echo "a sweep takes one file, and not: ${*:2}; options stand in its lines" >&2; exit 2; }
     runs=$(sed -e 's/^[[:space:]]*//' -e '/^#/d' -e '/^$/d' -- "$1" | wc -l)
     [ "$runs" -gt 0 ] || { echo "there is no line with a run in $1" >&2; exit 2; }
     ;;
 esac
 
 . slurm/env.sh
+case ${SBATCH_EXPORT:-} in NONE | NIL) export SBATCH_EXPORT=ALL ;; esac # the job has the settings that are looked at here
+[ -f .venv/.installed ] || { echo "there is no Python environment yet; run: bash setup_environment.sh" >&2; exit 2; }
 ask() { NANOCHAT_PROFILE="${NANOCHAT_PROFILE:-d20_a100x8}" .venv/bin/python -m "$@"; }
-if [ -f .venv/.installed ] && [ $script != sweep ]; then # what would stop the job must not wait in a queue for it
+if [ $script = sweep ]; then
+  ask scripts.sweep --file="$1" || exit 2
+else # what would stop the job must not wait in a queue for it
   if [ $script = stage ]; then check=(--only="$1" "${@:2}"); else check=("$@"); fi
-  ask scripts.speedrun --dry-run "${check[@]}" >/dev/null || exit 2
+  stages=$(ask scripts.speedrun --names "${check[@]}") || exit 2
+  if [ -z "$stages" ]; then
+    if [ $script = stage ]; then echo "$1 is done: there is nothing to submit"; else echo "every stage is done: there is nothing to submit"; fi
+    exit 0
+  fi
   rc=0
   [ $script = chain ] || limit=$(time_asked "slurm/$script.slurm")
+  [ -n "$dry_run" ] || in_the_way "$script" "${1:-}" || exit 2
   [ -n "$dry_run" ] || found=$(ask scripts.preflight "${check[@]}" ${limit:+"--time_limit=$limit"}) || rc=$?
   if [ "$rc" -eq 2 ]; then
     printf '%s\nnot submitted; mend what is named above\n' "$found" >&2
@@ -59,7 +71,7 @@ fi
 # How long before its end the job is warned: from what steps and saves took here, at most a quarter of its time.
 warning() {
   local seconds time
-  seconds=$([ ! -f .venv/.installed ] || .venv/bin/python -m scripts.requeue --warning 2>/dev/null || true)
+  seconds=$(ask scripts.requeue --warning 2>/dev/null || true)
   [[ $seconds =~ ^[0-9]+$ ]] || seconds=600
   time=$(seconds_of "$(time_asked "slurm/$1.slurm")")
   [ -z "$time" ] || [ "$seconds" -le $((time / 4)) ] || seconds=$((time / 4))
@@ -84,18 +96,20 @@ submit() {
   [ -z "$dry_run" ] || return 0
   job=$(sbatch --parsable "$@")
   job=${job%%;*}
+  while [ "${1#slurm/}" = "$1" ]; do shift; done
+  remember "$job" "$@"
 }
 ready() {
   [ -z "$dry_run" ] || return 0
   command -v sbatch >/dev/null || { echo "there is no sbatch here: submit on the cluster's login node, or run it here with: bash slurm/$1.slurm" >&2; exit 2; }
-  [ -f .venv/.installed ] || { echo "there is no Python environment yet; run: bash setup_environment.sh" >&2; exit 2; }
   allowed "${options[@]}" "slurm/$1.slurm" "${@:2}" || exit 2
 }
 
+if [ -z "${NANOCHAT_PROFILE:-}" ] && [[ " $*" != *" --profile"* ]] && [ $script != sweep ]; then
+  echo "profile d20_a100x8; NANOCHAT_PROFILE in .env.local or --profile names another"
+fi
 env | sed -n 's/^\(SBATCH_[A-Z_]*=.*\)/\1/p'
 if [ $script = chain ]; then
-  stages=$(ask scripts.speedrun --names "$@") || exit 2
-  [ -n "$stages" ] || { echo "every stage is done: there is nothing to submit"; exit 0; }
   ready speedrun
   before=() jobs=()
   for stage in $stages; do

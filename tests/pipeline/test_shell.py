@@ -9,7 +9,7 @@ import pytest
 
 SCRIPTS = ["setup_environment.sh", "speedrun.sh", "run_tests.sh", "download_data.sh", ".ci/run"]
 BATCH = ["slurm/speedrun.slurm", "slurm/stage.slurm", "slurm/sweep.slurm"]
-SLURM = ["slurm/env.sh", "slurm/job.sh", "slurm/refusal.sh", "slurm/submit.sh", *BATCH]
+SLURM = ["slurm/env.sh", "slurm/job.sh", "slurm/known.sh", "slurm/refusal.sh", "slurm/submit.sh", *BATCH]
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, *SLURM])
@@ -273,9 +273,9 @@ def test_what_the_pipeline_would_refuse_is_not_submitted(checkout, submit):
     stand_in(checkout / ".venv/bin/python", 'echo "asked: $* in ${NANOCHAT_PROFILE:-}" >&2; exit 2')
     done, submitted = submit("stage", "nope")
     assert done.returncode == 2 and not submitted
-    assert "asked: -m scripts.speedrun --dry-run --only=nope in d20_a100x8" in done.stderr
+    assert "asked: -m scripts.speedrun --names --only=nope in d20_a100x8" in done.stderr
     done, submitted = submit("--profile", "d21")
-    assert done.returncode == 2 and not submitted and "asked: -m scripts.speedrun --dry-run --profile d21" in done.stderr
+    assert done.returncode == 2 and not submitted and "asked: -m scripts.speedrun --names --profile d21" in done.stderr
 
 
 def test_a_stage_job_wants_its_stage_first(checkout, submit):
@@ -303,7 +303,7 @@ def test_setup_helps(repository):
 def test_submit_without_slurm_says_what_to_do(checkout):
     tools = checkout / "bin"
     tools.mkdir()
-    for name in ("bash", "dirname", "mkdir", "env", "sed"):
+    for name in ("bash", "dirname", "mkdir", "env", "sed", "realpath"):
         (tools / name).symlink_to(shutil.which(name))
     done = bash(checkout, "slurm/submit.sh", PATH=str(tools))
     assert done.returncode == 2 and "bash slurm/speedrun.slurm" in done.stderr
@@ -489,9 +489,28 @@ def test_a_stage_in_a_sweep_needs_a_tag(checkout, runs):
 def test_a_sweep_is_submitted_with_as_many_elements_as_runs(checkout, runs):
     done = bash(checkout, "slurm/submit.sh", "sweep", "runs.txt", "--dry-run")
     assert done.stdout.splitlines()[-1].endswith("--array=1-3 slurm/sweep.slurm runs.txt")
+    assert "ran -m scripts.sweep --file=runs.txt" in done.stdout
     runs.write_text("# nothing\n")
     assert bash(checkout, "slurm/submit.sh", "sweep", "runs.txt").returncode == 2
-    assert bash(checkout, "slurm/submit.sh", "sweep").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ([], "name a file with one run on each line"),
+        (["nofile"], "there is no file nofile"),
+        (["runs.txt", "--profile", "d12"], "takes one file, and not: --profile d12"),
+    ],
+)
+def test_a_sweep_takes_one_file_that_is_there(submit, runs, words, said):
+    done, submitted = submit("sweep", *words)
+    assert done.returncode == 2 and not submitted and said in done.stderr
+
+
+def test_a_sweep_with_a_line_that_cannot_run_is_not_submitted(checkout, submit, runs):
+    stand_in(checkout / ".venv/bin/python", 'echo "run 2: no such stage" >&2; exit 2')
+    done, submitted = submit("sweep", "runs.txt")
+    assert done.returncode == 2 and not submitted and done.stderr == "run 2: no such stage\n"
 
 
 # -- submission -----------------------------------------------------------------------------------------------------------
@@ -509,8 +528,6 @@ def test_a_chain_is_a_job_for_each_stage_that_waits_for_the_one_before(checkout)
         == "--parsable --dependency=afterok:71 --kill-on-invalid-dep=yes --job-name=base_eval slurm/stage.slurm base_eval --profile d12"
     )
     assert "submitted 2 jobs" in done.stdout and "scancel 71 72" in done.stdout
-    stand_in(checkout / ".venv/bin/python", "true")
-    assert "there is nothing to submit" in bash(checkout, "slurm/submit.sh", "--chain", PATH=path).stdout
 
 
 @pytest.mark.parametrize(
@@ -544,12 +561,85 @@ def test_a_time_limit_that_a_partition_would_let_wait_for_ever_is_refused(submit
 
 
 def test_the_warning_before_the_end_is_what_was_measured_and_at_most_a_quarter_of_the_time(checkout):
-    stand_in(checkout / ".venv/bin/python", 'case "$*" in *--warning) echo 900 ;; esac')
+    stand_in(checkout / ".venv/bin/python", 'case "$*" in *--warning) echo 900 ;; *--names*) echo base_train ;; esac')
     assert "--signal=B:USR1@900 slurm/speedrun.slurm" in bash(checkout, "slurm/submit.sh", "--dry-run").stdout
     assert "--signal=B:USR1@300 slurm/speedrun.slurm" in bash(checkout, "slurm/submit.sh", "--dry-run", SITE_TIME="20").stdout
 
 
+@pytest.mark.parametrize("words", [[], ["--dry-run", "--profile", "nosuch"], ["--chain"], ["stage", "report", "--dry-run"]])
+def test_without_an_environment_nothing_is_submitted_or_promised(checkout, submit, words):
+    shutil.rmtree(checkout / ".venv")
+    done, submitted = submit(*words)
+    assert done.returncode == 2 and not submitted and not done.stdout
+    assert done.stderr == "there is no Python environment yet; run: bash setup_environment.sh\n"
+
+
+@pytest.mark.parametrize("words", [[], ["--chain"], ["--dry-run"], ["stage", "report"]])
+def test_when_all_is_done_nothing_is_submitted(checkout, submit, words):
+    stand_in(checkout / ".venv/bin/python", "true")
+    done, submitted = submit(*words)
+    what = "report" if "stage" in words else "every stage"
+    assert (done.returncode, done.stdout, submitted) == (0, f"{what} is done: there is nothing to submit\n", False)
+
+
+@pytest.fixture
+def queue(checkout, base_dir):
+    """Jobs 40 (the pipeline), 41 (one stage) and 42 (elsewhere) are in the queue."""
+    (base_dir / "slurm").mkdir(parents=True)
+    (base_dir / "slurm/jobs").write_text("39 speedrun\n")
+    stand_in(checkout / "bin/squeue", 'echo "42 RUNNING"; [ ! -e first ] || cat first')
+    return lambda line, state: ((base_dir / "slurm/jobs").open("a").write(line + "\n"), (checkout / "first").write_text(state + "\n"))
+
+
+@pytest.mark.parametrize(
+    "there, words, refused",
+    [
+        ("40 speedrun", [], True),
+        ("40 speedrun", ["--chain"], True),
+        ("40 speedrun", ["stage", "dag_eval.sft"], True),
+        ("40 stage base_train", [], True),
+        ("40 stage dag_eval.sft", ["stage", "dag_eval.sft"], True),
+        ("40 stage dag_eval", ["stage", "dag_eval.sft"], False),
+        ("", [], False),
+        ("40 speedrun", ["sweep", "runs.txt"], False),
+    ],
+)
+def test_what_a_job_does_already_is_not_submitted_again(submit, queue, checkout, base_dir, there, words, refused):
+    (checkout / "runs.txt").write_text("base_train --tag=a\n")
+    queue(there, "40 PENDING")
+    done, submitted = submit(*words)
+    assert submitted != refused
+    if refused:
+        assert done.returncode == 2 and f"job {there.replace(' ', ' (', 1)}) is PENDING and works in {base_dir}" in done.stderr
+        assert "scancel 40" in done.stderr
+
+
+def test_a_submission_is_remembered_by_its_base_directory(submit, base_dir):
+    submit("--profile", "d12")
+    submit("--dry-run", "stage", "report")
+    assert (base_dir / "slurm/jobs").read_text() == "7 speedrun\n"
+
+
+def test_a_job_that_begins_is_remembered_once_and_the_one_it_submits_anew(job, base_dir):
+    job()
+    job(warned=True, ON_SCONTROL=REFUSED, ON_SBATCH="echo 77")
+    assert (base_dir / "slurm/jobs").read_text() == "41 stage dag_eval.sft\n77 stage dag_eval.sft\n"
+
+
+def test_submit_says_which_profile_it_takes_where_nobody_named_one(submit):
+    assert "profile d20_a100x8; NANOCHAT_PROFILE in .env.local" in submit("--dry-run", NANOCHAT_PROFILE="")[0].stdout
+    assert "profile d20" not in submit("--dry-run", "--profile", "d12")[0].stdout
+    assert "profile d20" not in submit("--dry-run", NANOCHAT_PROFILE="d12")[0].stdout
+
+
+def test_a_job_has_the_environment_that_was_looked_at_where_a_site_would_empty_it(submit):
+    assert "SBATCH_EXPORT=ALL" in submit(SBATCH_EXPORT="NONE")[0].stdout
+    assert "SBATCH_EXPORT" not in submit()[0].stdout
+
+
 def test_what_preflight_refuses_is_not_submitted(checkout, submit):
-    stand_in(checkout / ".venv/bin/python", 'case "$*" in *preflight*) echo "data.parquet is missing"; exit 2 ;; esac')
+    stand_in(
+        checkout / ".venv/bin/python", 'case "$*" in *preflight*) echo "data.parquet is missing"; exit 2 ;; *) echo base_train ;; esac'
+    )
     done, submitted = submit()
     assert done.returncode == 2 and not submitted and "data.parquet is missing\nnot submitted" in done.stderr

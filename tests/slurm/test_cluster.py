@@ -70,13 +70,16 @@ def test_a_job_with_too_little_time_heals_itself_and_ends_with_the_same_losses(s
 
 def test_cancelling_saves_and_ends_the_job_for_good(site, prepared):
     base = site.base("cancelled", prepared)
-    job = site.sbatch("slurm/stage.slurm", "base_train", base=base, profile=site.profile("endless", steps=100_000))
+    profile = site.profile("endless", steps=100_000)
+    job = site.sbatch("slurm/stage.slurm", "base_train", base=base, profile=profile)
     reached(base, "base_train", 5)
+    second = site.submit(base=base, profile=profile, check=False)
+    assert second.returncode == 2 and f"job {job} (stage base_train) is RUNNING" in second.stderr
     site.lab.run("scancel", job)
     assert site.lab.wait(job)["JobState"] == "CANCELLED"
     found = waited(lambda: status(base, "base_train").get("state") != "running" and status(base, "base_train"))
     assert found["state"] == "interrupted" and "saved at step" in found["error"]
-    assert list(base.glob("checkpoints/base_train/default/step_*/COMPLETE")) and not (base / "slurm").exists()
+    assert list(base.glob("checkpoints/base_train/default/step_*/COMPLETE")) and not list(base.glob("slurm/*.jsonl"))
 
 
 def test_a_job_whose_node_dies_goes_on_when_slurm_has_it_back(site, prepared):
@@ -110,6 +113,8 @@ def test_where_requeueing_is_forbidden_the_job_submits_itself_anew_and_the_next_
         f"--dependency=afterok:{job}", "--kill-on-invalid-dep=yes", "slurm/stage.slurm", "dag_train", base=base, profile=profile
     )
     reached(base, "base_train", 20)
+    settings = (site.checkout / ".env.local").read_text()
+    (site.checkout / ".env.local").write_text(settings + "NANOCHAT_DATA_DIR=/nowhere\n")  # the job that follows must not care
     site.lab.run("scancel", "-b", "-s", "USR1", job)
     assert site.lab.wait(job)["ExitCode"] == "75:0", site.log(job)
     after = re.search(r"goes on as job (\d+)", site.log(job)).group(1)
@@ -117,6 +122,8 @@ def test_where_requeueing_is_forbidden_the_job_submits_itself_anew_and_the_next_
     assert (new["TimeLimit"], new["Account"], new["TresPerNode"], new["NumNodes"]) == ("00:20:00", "class-xyz", "gres:gpu:8", "1-1")
     assert site.lab.wait(after)["JobState"] == "COMPLETED", site.log(after)
     assert site.lab.wait(child)["JobState"] == "COMPLETED", site.log(child)
+    (site.checkout / ".env.local").write_text(settings)
+    assert "/nowhere" not in site.log(after) + site.log(child)
     assert len(curve(base, "base_train")) == 100 and (base / "slurm" / f"{job}.jsonl").exists()
 
 
