@@ -91,6 +91,17 @@ def record(event: str, stage: str, tag: str, **values) -> None:
         append_line(common.base_dir() / "ledger.jsonl", {"event": event, "stage": stage, "tag": tag, **values, **where()})
 
 
+def holder(stage: str, tag: str = "") -> str:
+    """Who started a stage last, and how to stop that, for one that finds it running."""
+    starts = [
+        e for e in read_lines(common.base_dir() / "ledger.jsonl") if (e.get("event"), e.get("stage"), e.get("tag")) == ("start", stage, tag)
+    ]
+    last, status = starts[-1] if starts else {}, read_status(stage, tag) or {}
+    if job := last.get("slurm_job_id"):
+        return f"job {job}; wait for it, or stop it first: scancel {job}"
+    return f"process {status.get('pid', 'unknown')} on {last.get('host', 'an unknown machine')}; wait for it or stop it first"
+
+
 def where() -> dict:
     """This code's commit, this host, the versions of what decides results, the Slurm job, the number of processes."""
     return {

@@ -10,7 +10,7 @@ from nanochat import common
 from nanochat.common import UserError
 from nanochat.config import load_profile, nearest
 from nanochat.pipeline import stage as contract
-from nanochat.pipeline.ledger import portable
+from nanochat.pipeline.ledger import holder, portable
 from nanochat.pipeline.nodes import count_nodes, on_all_nodes
 from nanochat.pipeline.stage import Input, Stage
 
@@ -163,7 +163,7 @@ def look(step: Step, pending: bool = False) -> Finding:
     except UserError as error:
         return Finding("missing", str(error))
     if contract.is_running(step.stage.name, step.tag):
-        return Finding("running", "by another process")
+        return Finding("running", f"by {holder(step.stage.name, step.tag)}")
     lacking = contract.missing(inputs)
     outside = [item for item in lacking if not (pending and _made_here(item))]
     if outside:

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from nanochat import common
 from nanochat.common import Interrupted, UserError
 from nanochat.config import parse
-from nanochat.pipeline import signals
+from nanochat.pipeline import ledger, signals
 from nanochat.pipeline.digests import digest
 from nanochat.pipeline.explain import explain, own_words
 from nanochat.pipeline.inputs import Input, absent, asked_to_stop, check_base, check_data_dir, missing, require
@@ -380,8 +380,7 @@ def _only_one(run: Run):
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = (read_status(run.stage, run.tag) or {}).get("pid", "unknown")
-            raise UserError(f"this stage is already running here (process {pid}, {run.folder}); wait for it or stop it first") from None
+            raise UserError(f"this stage is already running in {run.folder}, by {ledger.holder(run.stage, run.tag)}") from None
         except OSError:
             run.say("this file system has no locks: make sure that nobody else runs this stage here")
         yield

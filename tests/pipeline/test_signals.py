@@ -1,6 +1,7 @@
 """Stages as processes: signals, kill -9, several processes under torchrun."""
 
 import signal
+import socket
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_two_runs_at_once_are_refused(start, logged):
     wait_for(lambda: logged(1))
     second = start("slow", "--steps=500")
     assert second.wait(60) == 2
-    assert f"already running here (process {first.pid}" in second.stderr.read()
+    assert f"by process {first.pid} on {socket.gethostname()}; wait for it" in second.stderr.read()
 
 
 @pytest.mark.slow

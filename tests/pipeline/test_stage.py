@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from nanochat import common
+from nanochat.pipeline import plan
 from nanochat.pipeline import stage as contract
 from nanochat.pipeline.stage import execute
 from tests.pipeline.toy import numbers, slow, total
@@ -276,9 +277,19 @@ def test_a_stage_that_runs_already_is_refused(run, base_dir, capsys):
         fcntl.flock(f, fcntl.LOCK_EX)
         assert contract.is_running("numbers")
         assert run(numbers) == 2
-    assert "already running" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "already running" in said and "wait for it or stop it first" in said
     assert not contract.is_running("numbers")
     assert run(numbers) == 0
+
+
+def test_who_holds_a_stage_in_a_job_is_named_with_what_stops_it(run, base_dir, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    run(numbers)
+    with open(base_dir / "stages/numbers/lock", "ab") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        step = plan.Step(numbers.STAGE, "", "tests.pipeline.toy.numbers", (f"--profile={contract.read_status('numbers')['profile']}",), 1)
+        assert plan.look(step) == plan.Finding("running", "by job 4711; wait for it, or stop it first: scancel 4711")
 
 
 def test_the_ledger_has_a_line_per_start_and_end(run, base_dir):
