@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from nanochat import common
 from nanochat.common import UserError
-from nanochat.config import option, parse
+from nanochat.config import option, parse, profiles
 from nanochat.pipeline import manifest, prefetch
 from nanochat.pipeline.explain import explain
 from nanochat.pipeline.manifest import Asset, Download
@@ -47,7 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         folder = common.data_dir(config.data_dir)
         wanted = manifest.choose(config.assets, config.shards)
         if not wanted:
-            print(f"profile {config.profile} needs no download")
+            others = ", ".join(name for name in profiles() if name != config.profile)
+            print(f"profile {config.profile} needs no download (others, with --profile or NANOCHAT_PROFILE in .env.local: {others})")
             return 0
         return verify_all(config, wanted, folder) if config.verify else download(config, wanted, folder)
     except (UserError, OSError) as error:

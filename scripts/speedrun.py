@@ -73,7 +73,7 @@ def run(config: Config, steps: list[Step]) -> int:
     code = run_plan(steps, say=lambda line: print(line, flush=True))
     print(f"{common.duration(time.time() - started)} in all", flush=True)
     if code == EXIT_DONE:
-        print("done" if config.only else what_next(), flush=True)
+        print(what_next() if steps[-1].stage.name == "report" or not config.only else "done", flush=True)
     elif code == EXIT_INTERRUPTED:
         print("interrupted; the same command goes on from here", flush=True)
     else:

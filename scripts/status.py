@@ -18,8 +18,8 @@ from nanochat import common
 from nanochat.common import UserError
 from nanochat.config import choose_profile, load_profile, option, parse
 from nanochat.pipeline.explain import explain
-from nanochat.report.collect import DONE, RUNNING, Results, collect
-from nanochat.report.progress import overview, progress_of, verdict
+from nanochat.report.collect import DONE, NOT_RUN, RUNNING, Results, collect
+from nanochat.report.progress import Progress, overview, progress_of, verdict
 
 
 @dataclass
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
                 raise UserError(f"{config.base} is not a folder; give the base directory of a run")
             os.environ["NANOCHAT_BASE_DIR"] = config.base
             config.profile = common.profile_owner() or config.profile
-        results = collect(config.profile, planned(config.profile))
+        results = collect(config.profile, planned(config.profile), report=True)
         for line in show(config, results):
             print(line)
         return 0
@@ -67,11 +67,18 @@ def show(config: Config, results: Results) -> list[str]:
     """The overview, and while a stage runs the verdict on the job's limit."""
     now = time.time()
     found = [progress_of(stage, now) for stage in results.stages]
-    lines = overview(results, found)
+    lines = overview(results, found) + nothing_yet(found)
     if not any(progress.state == RUNNING for progress in found):
         return lines
     left = [progress.stage.label for progress in found if progress.state not in (DONE, RUNNING)]
     return [*lines, verdict(results, found, later(config, left), now)]
+
+
+def nothing_yet(found: list[Progress]) -> list[str]:
+    """Where nothing has run and nobody named a profile: how to name it, since a cluster's jobs take another than this machine."""
+    if os.environ.get("NANOCHAT_PROFILE") or common.profile_owner() or any(progress.state != NOT_RUN for progress in found):
+        return []
+    return ["nothing has begun here; name another profile with --profile, or NANOCHAT_PROFILE in .env.local and . slurm/env.sh"]
 
 
 def later(config: Config, labels: list[str]) -> tuple[float, float, float]:

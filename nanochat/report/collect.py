@@ -130,11 +130,11 @@ def status_files() -> list[Path]:
     return [path for path in found if not _is_report(path.parent.name)]
 
 
-def collect(profile: str, planned: list[str]) -> Results:
-    """Everything the base directory says about the planned stages, and about others that ran there."""
+def collect(profile: str, planned: list[str], report: bool = False) -> Results:
+    """Everything the base directory says about the planned stages, and about others that ran there; `report`: the report's own too."""
     base = common.base_dir()
     ledger = read_lines(base / "ledger.jsonl")
-    labels = [label for label in planned if not _is_report(label)]
+    labels = [label for label in planned if report or not _is_report(label)]
     labels += [path.parent.name for path in status_files() if path.parent.name not in labels]
     stages = [_stage(base / "stages" / label, label, ledger) for label in labels]
     outputs = _outputs(stages)

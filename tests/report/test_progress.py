@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from nanochat import common
 from nanochat.report import progress
 from nanochat.report.collect import DONE, RUNNING
 from nanochat.report.progress import overview, progress_of, sparkline, verdict
@@ -112,8 +113,29 @@ def test_the_script_takes_a_base_directory(whole_run, capsys, monkeypatch):
     monkeypatch.setenv("NANOCHAT_BASE_DIR", "/nowhere")
     assert status.main([str(folder)]) == 0
     out = capsys.readouterr().out
-    assert f"profile embedded · {folder} · 14 of 14 stages done" in out and "dag_eval.sft" in out
+    assert f"profile embedded · {folder} · 14 of 15 stages done" in out and "dag_eval.sft" in out
     assert status.main(["/no/such/folder"]) == 2
+
+
+def test_the_script_counts_the_report_as_the_job_s_log_does(base_dir, tmp_path, capsys):
+    profile = tmp_path / "two.toml"
+    profile.write_text('stages = ["tok_train", "report"]\n')
+    for name in ("tok_train", "report"):
+        (base_dir / "stages" / name).mkdir(parents=True)
+        (base_dir / "stages" / name / "status.json").write_text('{"state": "done"}')
+    assert status.main([f"--profile={profile}"]) == 0
+    out = capsys.readouterr().out
+    assert "2 of 2 stages done" in out and "\nreport           done" in out
+
+
+def test_where_nothing_has_begun_and_no_profile_is_named_the_script_says_how_to_name_it(base_dir, capsys, monkeypatch):
+    monkeypatch.delenv("NANOCHAT_PROFILE", raising=False)
+    assert status.main([]) == 0 and "NANOCHAT_PROFILE in .env.local" in capsys.readouterr().out
+    monkeypatch.setenv("NANOCHAT_PROFILE", "d20_a100x8")
+    assert status.main([]) == 0 and "nothing has begun" not in capsys.readouterr().out
+    monkeypatch.delenv("NANOCHAT_PROFILE")
+    common.write_json(base_dir / "profile.json", {"profile": "embedded"})
+    assert status.main([]) == 0 and "nothing has begun" not in capsys.readouterr().out
 
 
 def test_the_script_works_while_a_stage_runs(repository, base_dir, tmp_path):
