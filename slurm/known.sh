@@ -19,11 +19,11 @@ in_the_way() {
   list=$(base_dir)/slurm/jobs
   [ -f "$list" ] || return 0
   while read -r id state; do
-    what=$(sed -n "s/^$id //p" "$list" | tail -n 1)
+    what=$(sed -n "s/^${id:-none} //p" "$list" | tail -n 1)
     case $1:$what in
       *: | "stage:stage "*) [ "$1:$what" = "stage:stage $2" ] || continue ;;
     esac
     echo "not submitted: job $id ($what) is $state and works in $(base_dir) already; wait for it, or stop it first: scancel $id" >&2
     return 1
-  done < <(timeout 60 squeue -h -u "$(id -un)" -t PENDING,RUNNING,SUSPENDED -o '%i %T' 2>/dev/null)
+  done <<<"$(timeout 60 squeue -h -u "$(id -un)" -t PENDING,RUNNING,SUSPENDED -o '%i %T' 2>/dev/null || true)"
 }
