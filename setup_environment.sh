@@ -45,7 +45,8 @@ fi
 rm -f $venv.log $venv/.installed
 touch $venv/.installing
 
-pip() { $venv/bin/python -m pip --disable-pip-version-check --quiet --quiet "$@"; }
+# Offline, each retry would be a warning of several lines.
+pip() { $venv/bin/python -m pip --disable-pip-version-check --quiet --quiet "$@" 2>&1 | sed '/^ *WARNING: Retrying/d' >&2; }
 give_up() {
   echo "$1 could not be installed; is this machine online (on a cluster: the login node)? TORCH_SPEC and TORCH_INDEX_URL choose the torch build" >&2
   exit 1
