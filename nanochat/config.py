@@ -205,8 +205,10 @@ def at_least(config, least: float, *names: str) -> None:
 
 
 def nearest(name: str, known) -> str:
-    """` (did you mean 'x'?)` for the closest of `known`, or nothing if none is close."""
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
+    """` (did you mean 'x'?)` for the closest of `known`, or nothing if none is close. What is cut off is closer than what is misspelt."""
+    names = [str(k) for k in known]
+    whole = sorted((k for k in names if len(str(name)) > 2 and k.startswith(str(name))), key=len)
+    close = whole or difflib.get_close_matches(str(name), names, n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
@@ -232,7 +234,9 @@ def _command_line(cls, argv: list[str]) -> dict:
             key, equals, text = key[3:], "=", "false"
         f = by_flag.get(key) or (by_short.get(key) if not word.startswith("--") else None)
         if f is None:
-            raise UserError(f"unknown option '{word}'{nearest(key, by_flag)}; --help lists the options")
+            hint = nearest(key, by_flag)
+            hint = hint.replace("'", "'--", 1) if word.startswith("-") else hint
+            raise UserError(f"unknown option '{word}'{hint}; --help lists the options")
         if not equals:
             text = _next_value(f, hints[f.name], words)
         given[f.name] = _convert(f, hints[f.name], text, f"--{_flag(f)}")

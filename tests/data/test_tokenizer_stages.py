@@ -73,7 +73,7 @@ def test_training_text_keeps_its_limits(text_folder):
         (["--text=*.parquet"], "is missing"),
         (["--vocab_size=10"], "at least 265"),
         (["--max_chars=0"], "max_chars must be at least 1"),
-        (["--vocab_sise=10"], "did you mean 'vocab_size'"),
+        (["--vocab_sise=10"], "did you mean '--vocab_size'"),
         (["--text=empty/*.txt"], "too little text"),
         (["--text=broken.jsonl"], "broken.jsonl is damaged"),
     ],

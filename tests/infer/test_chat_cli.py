@@ -121,7 +121,7 @@ def test_an_empty_answer_is_an_empty_line_and_a_notice(trained, chat):
 
 @pytest.mark.parametrize(
     ("argv", "sentence"),
-    [("--promt=hi", "did you mean 'prompt'"), ("-z", "unknown option '-z'"), ("-p=", "prompt is empty"), ("-p= \t", "prompt is empty"),
+    [("--promt=hi", "did you mean '--prompt'"), ("-z", "unknown option '-z'"), ("-p=", "prompt is empty"), ("-p= \t", "prompt is empty"),
      ("-p", "-p needs a question"), ("-i=sfft", "did you mean 'sft'"), ("-t=-1", "0 or a positive number"), ("-t=nan", "must be a number"),
      ("-t=warm", "must be a number"), ("-k=-2", "0 (all tokens) or more"), ("--max_tokens=0", "at least 1"), ("-s=x", "whole number"),
      ("What is 2 + 2?", "a question goes after -p"), ("-p=a", "there is no trained model in"), ("-i=mid", "python -m scripts.mid_train"),

@@ -55,7 +55,8 @@ def test_short_and_dashed_forms_negative_numbers_lists_and_auto(parse):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--cuont=3"], "did you mean 'count'?"),
+        (["--cuont=3"], "unknown option '--cuont=3' (did you mean '--count'?)"),
+        (["cuont=3"], "unknown option 'cuont=3' (did you mean 'count'?)"),
         (["--count=three"], "--count must be a whole number, not 'three'"),
         (["--count=1.5"], "--count must be a whole number"),
         (["--count=inf"], "--count must be a whole number"),
@@ -72,6 +73,7 @@ def test_short_and_dashed_forms_negative_numbers_lists_and_auto(parse):
         (["--tag", "--count=3"], "--tag needs a value"),
         (["count"], "write --key=value"),
         (["--profile=embeded"], "there is no profile 'embeded' (did you mean 'embedded'?); profiles in config/: d12"),
+        (["--profile=d20"], "there is no profile 'd20' (did you mean 'd20_a100x8'?)"),
         (["--profile=nowhere.toml"], "there is no profile"),
     ],
 )

@@ -79,4 +79,4 @@ def test_help_names_every_option_with_its_default(capsys):
 
 def test_an_unknown_option_is_named_with_its_neighbour(whole_run, here, capsys):
     assert make("--ouput=x.md") == EXIT_USAGE
-    assert "did you mean 'out'" in capsys.readouterr().err
+    assert "did you mean '--out'" in capsys.readouterr().err

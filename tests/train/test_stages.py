@@ -134,7 +134,7 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
     [
         (base_train, ["--total_batch=300"], "use 256 or 512"),
         (base_train, ["--text=none*.txt"], "none*.txt"),
-        (base_train, ["--depht=3"], "did you mean 'depth'"),
+        (base_train, ["--depht=3"], "did you mean '--depth'"),
         (base_train, ["--steps=0", "--tokens_per_param=0"], "--tokens_per_param"),
         (base_train, ["--aspect_ratio=0"], "aspect_ratio"),
         (mid_train, [], "python -m scripts.base_train"),
