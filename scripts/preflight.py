@@ -9,6 +9,7 @@ directory, and compares memory, disk and time limit with the forecast. One line 
 is well; 1: warnings only; 2: something would stop the run.
 """
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         common.stay_home()
         config = parse(Config, "preflight", argv)
         check_data_dir(config.data_dir)
-        seconds = parse_time(config.time_limit) if config.time_limit else None
+        seconds = limit(config.time_limit) if config.time_limit else None
         steps = plan.choose(plan.make_plan(config.profile, config.data_dir), config.first, config.only)
         for verdict in preflight.examine(config.profile, steps, seconds):
             found.append(verdict)
@@ -47,6 +48,15 @@ def main(argv: list[str] | None = None) -> int:
         print(found[-1], flush=True)
     print(f"preflight: {count(found)}, {common.duration(time.time() - began)}", flush=True)
     return exit_code(found)
+
+
+def limit(text: str) -> float:
+    """Seconds of a time limit; UserError naming where it comes from, if it is none."""
+    try:
+        return parse_time(text)
+    except UserError as error:
+        where = "SITE_TIME" if text == os.environ.get("SITE_TIME") else "--time_limit"
+        raise UserError(f"{where}: {error}") from None
 
 
 if __name__ == "__main__":

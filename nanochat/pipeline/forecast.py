@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from nanochat import common
 from nanochat.common import UserError
 from nanochat.config import load_profile, nearest
-from nanochat.pipeline import plan
+from nanochat.pipeline import plan, requeue
 from nanochat.pipeline.ledger import read_lines, read_status
 from nanochat.pipeline.plan import Step
 from nanochat.pipeline.throughput import NOTHING, Machine, Measured, Range, calibrated, measured, remember
@@ -20,6 +20,7 @@ from nanochat.pipeline.workload import SHARD_BYTES, Text, Workload, Workloads
 
 ASSUMED_GPU = "A100"
 CORES_PER_GPU = 2
+START_UP = 60  # seconds of a job before its first stage: the look of preflight, and imports
 OTHER_DOWNLOADS = 2e9  # bytes: conversations, tasks, the CORE bundle
 SMALL_FILES = 60  # of a stage: status, logs, answers, a checkpoint's four
 
@@ -240,13 +241,22 @@ def totals(found: Forecast) -> list[str]:
     return said
 
 
+def usable(limit: float) -> float:
+    """Seconds of a job of so many that are left for the work between its start and the warning before its end; slurm/submit.sh lets
+    the warning come at most a quarter of the limit before it."""
+    return limit - START_UP - min(requeue.warning_seconds(), limit / 4)
+
+
 def fits(left: Range, limit: float) -> str:
     """Whether a run fits into a job of so many seconds, and how often it will have to go on in another."""
-    if left.high <= limit:
+    room = usable(limit)
+    if left.mid and room <= 0:
+        return f"limit     {common.duration(limit)}: too short: nothing is left of it after starting and before saving"
+    if left.high <= room:
         return f"limit     {common.duration(limit)}: it fits"
-    jobs = Range(*(max(1, -(-seconds // limit)) for seconds in _ends(left)))
+    jobs = Range(*(max(1, -(-seconds // room)) for seconds in _ends(left)))
     jobs_ = f"{jobs.low:.0f}" if jobs.low == jobs.high else f"{jobs.low:.0f} to {jobs.high:.0f}"
-    if left.low > limit:
+    if left.low > room:
         return f"limit     {common.duration(limit)}: it does not fit; {jobs_} jobs of that length in a row finish it"
     return f"limit     {common.duration(limit)}: it may not fit; {jobs_} job{'s' * (jobs.high > 1)} of that length in a row finish it"
 

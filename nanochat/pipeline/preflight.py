@@ -18,7 +18,7 @@ from nanochat.common import UserError
 from nanochat.config import load_profile
 from nanochat.pipeline import manifest, needs, plan, slurm
 from nanochat.pipeline.explain import explain
-from nanochat.pipeline.forecast import Forecast, fits, forecast, machine_for
+from nanochat.pipeline.forecast import Forecast, fits, forecast, machine_for, usable
 from nanochat.pipeline.inputs import Input, check_base
 from nanochat.pipeline.ledger import portable, stage_label
 from nanochat.pipeline.plan import Step
@@ -51,8 +51,13 @@ def place(profile: str, steps: list[Step]) -> Iterator[Verdict]:
         with tempfile.NamedTemporaryFile(dir=existing, prefix=".preflight."):
             pass
     except (UserError, OSError) as error:
+        if isinstance(error, OSError):
+            error.filename = str(base)  # that of the look means nothing to anybody
         yield Verdict(BAD, explain(error))
         return
+    data = os.environ.get("NANOCHAT_DATA_DIR", "")
+    if data and not common.data_dir().is_dir():
+        yield Verdict(WARN, f"NANOCHAT_DATA_DIR={data} is not a folder; mend or remove it in .env.local, or download the data into it")
     stops = [step.folder / "STOP" for step in steps if (step.folder / "STOP").exists()]
     yield from (Verdict(WARN, f"the stop file {path} is there and will be removed when its stage starts") for path in stops)
     yield Verdict(OK, f"base directory {base} can be written{'' if base.exists() else ' (it does not exist yet)'}")
@@ -340,8 +345,10 @@ def _time(expected: Forecast, seconds: float | None) -> Iterator[Verdict]:
     )
     if seconds is None:
         yield Verdict(OK, span)
-    elif left.high <= seconds:
+    elif left.high <= usable(seconds):
         yield Verdict(OK, f"{span}; {common.duration(seconds)} allowed: it fits")
     else:
         words = " ".join(fits(left, max(seconds, 1.0)).split()[1:])
-        yield Verdict(WARN, f"{span}; limit {words}; it is saved and goes on when the job is submitted again, or ask for more with --time")
+        more = "ask for more (SITE_TIME in .env.local, or sbatch --time)"
+        goes_on = "it is saved and goes on when the job starts again, or " if usable(seconds) > 0 else ""
+        yield Verdict(WARN, f"{span}; limit {words}; {goes_on}{more}")

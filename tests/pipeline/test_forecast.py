@@ -162,9 +162,12 @@ def test_the_local_table_takes_each_measurement_once_and_survives_damage(base_di
 @pytest.mark.parametrize(
     "left, limit, words",
     [
-        (Range(10, 20, 30), 60, "it fits"),
-        (Range(40, 50, 90), 60, "it may not fit; 1 to 2 jobs"),
-        (Range(130, 150, 170), 60, "it does not fit; 3 jobs"),
+        (Range(10, 20, 30), 200, "3 min 20 s: it fits"),
+        (Range(10, 20, 30), 100, "it may not fit; 1 to 2 jobs"),  # a minute to start, a quarter to save: 15 s are left
+        (Range(170, 190, 209), 200, "it does not fit; 2 to 3 jobs"),
+        (Range(6000, 7000, 8000), 8000, "it may not fit; 1 to 2 jobs"),
+        (Range(6000, 7000, 7340), 8000, "it fits"),  # ten minutes to save are enough
+        (Range(10, 20, 30), 60, "too short: nothing is left of it"),
     ],
 )
 def test_a_limit_is_compared_with_the_interval(left, limit, words):
@@ -214,8 +217,8 @@ def test_preflight_compares_the_limit_with_the_forecast(monkeypatch):
     steps = plan.make_plan("embedded", processes=1)
     assert [v.level for v in preflight.resources("embedded", steps, 86400.0)] == [OK, OK]
     warned = list(preflight.resources("embedded", steps, 60.0))
-    assert [v.level for v in warned] == [OK, WARN] and "it does not fit" in warned[1].text and "--time" in warned[1].text
-    (only,) = [v for v in preflight.resources("embedded", plan.choose(steps, only="report"), 60.0) if "of work left" in v.text]
+    assert [v.level for v in warned] == [OK, WARN] and "too short" in warned[1].text and "SITE_TIME" in warned[1].text
+    (only,) = [v for v in preflight.resources("embedded", plan.choose(steps, only="report"), 300.0) if "of work left" in v.text]
     assert only.level == OK
 
 

@@ -208,6 +208,27 @@ def test_a_base_directory_that_cannot_be_is_bad(steps, profile, base_dir):
     assert found.level == BAD and "set NANOCHAT_BASE_DIR to a folder" in found.text
 
 
+def test_a_base_directory_that_nobody_can_make_is_bad_with_its_remedy(steps, profile, monkeypatch):
+    monkeypatch.setenv("NANOCHAT_BASE_DIR", "/proc/nowhere")
+    (found,) = preflight.place(str(profile), steps)
+    assert found.level == BAD and "/proc/nowhere" in found.text and "set NANOCHAT_BASE_DIR to a folder that can" in found.text
+
+
+def test_a_data_folder_of_the_settings_that_is_not_there_is_named(steps, profile, base_dir, monkeypatch):
+    monkeypatch.setenv("NANOCHAT_DATA_DIR", str(base_dir / "nowhere"))
+    warned, fine = preflight.place(str(profile), steps)
+    assert (warned.level, fine.level) == (WARN, OK) and f"NANOCHAT_DATA_DIR={base_dir / 'nowhere'} is not a folder" in warned.text
+
+
+def test_a_time_limit_that_is_none_is_named_with_its_setting(monkeypatch, capsys):
+    monkeypatch.delenv("SITE_TIME", raising=False)
+    assert script.main(["--profile=embedded", "--time_limit=abc"]) == 2
+    assert "--time_limit: 'abc' is no time limit" in capsys.readouterr().out
+    monkeypatch.setenv("SITE_TIME", "abc")
+    assert script.main(["--profile=embedded", "--time_limit=abc"]) == 2
+    assert "SITE_TIME: 'abc' is no time limit" in capsys.readouterr().out
+
+
 def test_a_package_that_cannot_be_imported_is_bad_unless_the_code_goes_on_without(monkeypatch):
     steps = plan.make_plan("embedded")
     monkeypatch.setattr(preflight.needs, "broken", lambda package: "not there" if package in ("wandb", "rustbpe") else "")
