@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -285,3 +286,11 @@ def test_under_torchrun_a_signal_stops_all_processes_in_the_same_step(pipeline, 
     out, _ = child.communicate(timeout=60)
     assert child.returncode == 75 and "saved at step" in out
     assert not (base_dir / "stages/slow/STOP").exists()
+
+
+@pytest.mark.parametrize("stage, chat", [("report", True), ("slow", False)])
+def test_the_last_job_of_a_chain_ends_with_the_command_to_chat_like_the_whole_pipeline(base_dir, monkeypatch, capsys, stage, chat):
+    monkeypatch.setattr(speedrun, "run_plan", lambda steps, say: 0)
+    monkeypatch.setattr(speedrun, "heading", lambda config, steps: "heading")
+    assert speedrun.run(speedrun.Config(only=stage), [SimpleNamespace(stage=SimpleNamespace(name=stage))]) == 0
+    assert ("scripts.chat_cli" in capsys.readouterr().out) == chat
