@@ -29,7 +29,7 @@ def test_lines_that_can_run_pass_in_silence(asked):
     [
         ("base_trian --tag=c", "there is no stage 'base_trian' (did you mean 'base_train'?)"),
         ("status --tag=c", "there is no stage 'status'"),
-        ("base_train --tag=c --dpeth=4", "unknown option '--dpeth=4' (did you mean 'depth'?)"),
+        ("base_train --tag=c --dpeth=4", "unknown option '--dpeth=4' (did you mean '--depth'?)"),
         ("base_train --tag=c --depth=four", "--depth must be"),
         ("base_train --depth=4", "it needs a --tag="),
         ("base_train --tag=a", "base_train.a is run 1 already"),
