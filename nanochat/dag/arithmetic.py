@@ -101,9 +101,9 @@ class ArithmeticTexts(Sequence):
 
 def tensors_of(batch: Batch, device="cpu") -> tuple[torch.Tensor, PlanLabels, torch.Tensor]:
     """(idx (n, T), labels, lengths (n,)), all int64, as the tower takes them."""
-    arrays = (batch.ids, batch.operation, batch.operand1, batch.operand2, batch.length)
-    idx, *labels, lengths = (torch.from_numpy(x).long().to(device) for x in arrays)
-    return idx, PlanLabels(*labels), lengths
+    arrays = (batch.ids, batch.operation, batch.operand1, batch.operand2, batch.decimals, batch.length)
+    idx, *labels, decimals, lengths = (torch.from_numpy(x).long().to(device) for x in arrays)
+    return idx, PlanLabels(*labels, decimals=decimals), lengths
 
 
 def evaluation_batches(tokenizer, settings: ExpressionSettings, per_count: int, seed: int) -> dict[int, Batch]:

@@ -27,7 +27,7 @@ from nanochat.dag.planner import gather
 from nanochat.dag.predictor import DagTower, TowerConfig
 from nanochat.dag.rounding import written
 
-AS_IT_IS_BIAS = 2.0  # before anything is learned numbers are printed as they are
+HEARD = 0.1  # how much of the tower's, the gate's and the rounding's gradient reaches the GPT: its own text comes first
 OPEN_AT = 0.5  # outside training a gate below this prints nothing
 
 
@@ -80,11 +80,9 @@ class DagBranch(nn.Module):
         self.gate = nn.Linear(config.input_width + config.tower.width, 1)
         self.features = nn.Linear(29, config.input_width, bias=False)
         self.dag_scale = nn.Parameter(torch.zeros(()))
-        self.rounding = nn.Linear(config.input_width + config.tower.width, len(DECIMALS))
+        self.rounding = nn.Linear(config.input_width, len(DECIMALS), bias=False)
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.rounding.weight)
-        nn.init.zeros_(self.rounding.bias)
-        nn.init.constant_(self.rounding.bias[:1], AS_IT_IS_BIAS)
         nn.init.constant_(self.gate.bias, -6.0)
 
     def parameter_kinds(self) -> dict[str, str]:
@@ -98,22 +96,23 @@ class DagBranch(nn.Module):
         `plan`: PlanLabels to follow and learn from. `cache`: state of incremental decoding (its `new_lengths` say how many of the
         T tokens are real in each row).
         """
+        heard = x.detach() + HEARD * (x - x.detach())
         if cache is None:
             # What has no result adds nothing where the gate is shut, which idle tokens learn all the same.
             busy_only = self.training and plan is not None and self.config.plans == 1 and self.config.mix == "gate"
-            output = self.tower(idx, hidden=x, labels=plan, busy_only=busy_only)
+            output = self.tower(idx, hidden=heard, labels=plan, busy_only=busy_only)
             hidden, result, speaks = self._per_token(output)
         elif cache.is_empty and idx.shape[1] > 1:
             lengths = cache.new_lengths
-            output, kept = self.tower(idx, hidden=x, lengths=lengths, keep_words=True)
+            output, kept = self.tower(idx, hidden=heard, lengths=lengths, keep_words=True)
             hidden, result, speaks = self._per_token(output)
             cache.fill(self.tower, idx, lengths, output, kept, (hidden, result, speaks))
         else:
             output = None
-            hidden, result, speaks = cache.extend(self.tower, idx, x)
+            hidden, result, speaks = cache.extend(self.tower, idx, heard)
         speaks = speaks & result.isfinite()
-        seen = torch.cat([_norm(x.float()), hidden], dim=-1)
-        logit, rounding = self.gate(seen).squeeze(-1), self.rounding(seen)
+        own = _norm(heard.float())
+        logit, rounding = self.gate(torch.cat([own, hidden], dim=-1)).squeeze(-1), self.rounding(own) + self.tower.rounding(hidden)
         gate = torch.where(speaks, logit.sigmoid(), 0.0)
         if not self.training:
             gate = torch.where(gate >= OPEN_AT, gate, 0.0)

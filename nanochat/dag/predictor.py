@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from nanochat.dag.alternatives import Alternatives, best_plans
 from nanochat.dag.executor import CONSTANTS, IDENTITY, NO_REFERENCE, execute
 from nanochat.dag.learned_reader import LearnedReader
-from nanochat.dag.numbers import NumberTable, Reading, absorbed_by, documents_of, read_numbers
+from nanochat.dag.numbers import DECIMALS, NumberTable, Reading, absorbed_by, documents_of, read_numbers
 from nanochat.dag.planner import Plan, Planner, Rotary, Slots, gather, norm, pick
 
 DEEPEST_BRACKET = 7
+AS_IT_IS_BIAS = 2.0  # before anything is learned numbers are printed as they are
 
 
 @dataclass
@@ -45,12 +46,14 @@ class TowerConfig:
 @dataclass
 class PlanLabels:
     """Gold plans per token: operation (B, T, D) int64 (NO_STEP unknown), operand1 and operand2 (B, T, D) references in the
-    executor's form; gate (B, T): 1 where a computed number is printed next, 0 where not, -1 unknown, or None."""
+    executor's form; gate (B, T): 1 where a computed number is printed next, 0 where not, -1 unknown, or None; decimals (B,): one of
+    DECIMALS, how the number after a row's last token is printed, -1 unknown, or None."""
 
     operation: torch.Tensor
     operand1: torch.Tensor
     operand2: torch.Tensor
     gate: torch.Tensor | None = None
+    decimals: torch.Tensor | None = None
 
 
 @dataclass
@@ -113,6 +116,7 @@ class DagTower(nn.Module):
         self.from_model = nn.Linear(input_width, d, bias=False) if input_width else None
         self.blocks = nn.ModuleList(TrunkBlock(config) for _ in range(config.layers))
         self.planner = Planner(config)
+        self.rounding = nn.Linear(d, len(DECIMALS))  # how a result is printed (rounding.py)
         self.reader = LearnedReader(config.vocab_size) if config.reader == "learned" else None
         self.register_buffer("constants", torch.tensor(CONSTANTS, dtype=torch.float64), persistent=False)
         self.reset_parameters()
@@ -131,12 +135,16 @@ class DagTower(nn.Module):
             nn.init.zeros_(block.out.weight)
             nn.init.zeros_(block.down.weight)
         nn.init.zeros_(self.planner.update[-1].weight)
+        nn.init.zeros_(self.rounding.weight)
+        nn.init.zeros_(self.rounding.bias)
+        nn.init.constant_(self.rounding.bias[:1], AS_IT_IS_BIAS)
         if self.from_model is not None:
             nn.init.zeros_(self.from_model.weight)
 
     def parameter_kinds(self) -> dict[str, str]:
         """How the optimizer treats each parameter: maps between hidden states are matrices (Muon), all else is plain (AdamW)."""
-        maps = {f"{prefix}.weight" for prefix, m in self.named_modules() if isinstance(m, nn.Linear) and prefix != "planner.operation"}
+        choices = ("planner.operation", "rounding")
+        maps = {f"{prefix}.weight" for prefix, m in self.named_modules() if isinstance(m, nn.Linear) and prefix not in choices}
         return {name: "matrix" if name in maps else "scalar" for name, _ in self.named_parameters()}
 
     def embed(self, idx, number, value, depth, hidden):

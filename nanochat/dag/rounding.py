@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from nanochat.dag.emission import LONGEST, NumberPrinter
 from nanochat.dag.executor import DIVIDE
@@ -103,6 +104,14 @@ class Written:
         known, as_it_is = self.fits.any(-1), self.fits[..., 0]
         nll = -torch.where(self.fits, log_p, -1e9).logsumexp(-1)
         return _mean(nll, known & as_it_is) + _mean(nll, known & ~as_it_is)
+
+
+def rounding_loss(logits: torch.Tensor, decimals: torch.Tensor) -> torch.Tensor:
+    """-log of the probability of the labelled one of DECIMALS, logits (B, C), decimals (B,), -1 unknown: the mean over the numbers printed
+    as they are plus that over the others."""
+    label = (decimals[:, None] == torch.tensor(DECIMALS, device=decimals.device)).long().argmax(-1)
+    nll = F.cross_entropy(logits, label, reduction="none")
+    return _mean(nll, decimals == PRINTED_DECIMALS) + _mean(nll, (decimals >= 0) & (decimals != PRINTED_DECIMALS))
 
 
 def _mean(x, where):

@@ -18,7 +18,7 @@ ROUNDED = 0.03  # share of the batches that ask for a rounded number: the digits
 AT_ONCE, MOST_BATCHES = 65_536, 512  # expressions made together, for much of the cost is per call, and the batches they make
 FEWER = 8  # so many times smaller are blocks with questions that are labelled one by one: nobody waits seconds for the first
 ALIKE, TOGETHER = 64, 16  # batches that share their rows out by length; those whose rows are copied together
-FIELDS = ("ids", "operation", "operand1", "operand2", "length")
+FIELDS = ("ids", "operation", "operand1", "operand2", "decimals", "length")
 SHARED = 8  # neighbouring blocks whose word problems have the same texts, with other numbers: composing takes longer than the rest
 
 
@@ -38,7 +38,7 @@ class PlanBlocks:
         self.texts: tuple[int, Pool | None] = (-1, None)  # of the last group of blocks
 
     def make(self, number: int) -> list[tuple[np.ndarray, ...]]:
-        """For each batch ids, operation, operand1, operand2 and length, as `expressions.Batch` has them. Rows of like length go
+        """For each batch ids, operation, operand1, operand2, decimals and length, as `expressions.Batch` has them. Rows of like length go
         together, so that little is padding; their order is random."""
         rng = self.stream.rng = np.random.default_rng(derive_seed(*self.seed, number))
         made = []
@@ -68,7 +68,7 @@ class PlanBlocks:
             for at in range(0, len(fields[0]), self.batch):
                 here = slice(at, at + self.batch)
                 longest = int(fields[-1][here].max())
-                made.append((*(x[here, :longest] for x in fields[:-1]), fields[-1][here]))
+                made.append((*(x[here, :longest] for x in fields[:-2]), *(x[here] for x in fields[-2:])))
         return made
 
     def _alike(self, lengths) -> np.ndarray:
@@ -82,7 +82,8 @@ class PlanBlocks:
         idx = torch.nn.utils.rnn.pad_sequence([torch.tensor(item.ids) for item in items], batch_first=True)
         labels = plan_tensors([[(0, item)] for item in items], idx, self.table, self.bos, self.steps, self.mode)
         operation, *operands = (x.numpy() for x in (labels.operation, labels.operand1, labels.operand2))
-        return idx.numpy().astype(np.int32), operation.astype(np.int8), *(x.astype(np.int32) for x in operands), lengths
+        unknown = np.full(len(items), -1)
+        return idx.numpy().astype(np.int32), operation.astype(np.int8), *(x.astype(np.int32) for x in operands), unknown, lengths
 
 
 class PlanBatches:
@@ -123,10 +124,10 @@ class PlanBatches:
     def __next__(self):
         if self._given == len(self._block):
             self._begin(self._number + 1)
-        idx, *plan, lengths = (torch.from_numpy(x).to(self.device).long() for x in self._block[self._given])
+        idx, *plan, decimals, lengths = (torch.from_numpy(x).to(self.device).long() for x in self._block[self._given])
         self._given += 1
         self.examples += self.batch
-        return idx, PlanLabels(*plan), lengths
+        return idx, PlanLabels(*plan, decimals=decimals), lengths
 
     def state_dict(self) -> dict:
         """Plain integers: the block that is being given out, and how much of it has been."""

@@ -17,8 +17,12 @@ from nanochat.common import UserError
 from nanochat.dag.logger import DAGLogger
 from nanochat.dag.losses import structure_loss, whole_plans
 from nanochat.dag.magnitude import PointerModel, StackModel
-from nanochat.dag.predictor import PredictorOnlyModel
+from nanochat.dag.planner import gather
+from nanochat.dag.predictor import PredictorOnlyModel, TowerOutput
+from nanochat.dag.rounding import rounding_loss
 from nanochat.dag.soft import SoftModel
+
+ROUNDING_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,19 @@ def tower_loss(model: PredictorOnlyModel, batch, logger: DAGLogger | None = None
     if logger is not None and logger.watching:
         logger.see(output, idx)
     loss, figures = structure_loss(output)
+    if labels.decimals is not None:
+        rounding = _rounding_loss(model.tower, output, labels.decimals, lengths)
+        loss, figures = loss + ROUNDING_WEIGHT * rounding, {**figures, "rounding_loss": rounding.detach()}
     if output.reading_loss is None:
         return loss, figures
     return loss + output.reading_loss, {**figures, "reading_loss": output.reading_loss.detach()}
+
+
+def _rounding_loss(tower, output: TowerOutput, decimals: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Of the numbers printed after each row's last token, where a token speaks for one."""
+    of_last = output.of_token.gather(1, (lengths - 1)[:, None])  # (B, 1)
+    hidden = gather(output.hidden, of_last.clamp(min=0)).squeeze(1)
+    return rounding_loss(tower.rounding(hidden), torch.where(of_last.squeeze(1) >= 0, decimals, -1))
 
 
 def tower_plans_right(model: PredictorOnlyModel, idx, labels, lengths) -> torch.Tensor:

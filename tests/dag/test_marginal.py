@@ -152,8 +152,9 @@ def test_only_numbers_whose_plan_nobody_knows_are_explained(tokenizer, everywher
     loss = branch.loss(nll, idx, targets, side)
     assert (loss[targets < 0] == 0).all() and loss.isfinite().all()
     branch.config.plans = 1
-    _, side = branch(torch.zeros(*idx.shape, 16), idx, plan=branch.labels(documents, idx))
-    differs = (loss != branch.loss(nll, idx, targets, side))[0].nonzero().flatten().tolist()
+    _, one = branch(torch.zeros(*idx.shape, 16), idx, plan=branch.labels(documents, idx))
+    printed_alike = one["following"] == side["following"]  # with one plan idle tokens have no result
+    differs = ((loss != branch.loss(nll, idx, targets, one)) & printed_alike)[0].nonzero().flatten().tolist()
     assert answers[1] in differs and all(t in (answers[1], answers[1] + 1) or everywhere for t in differs)
 
 

@@ -95,7 +95,7 @@ def test_every_parameter_learns_from_the_structure_loss(tokenizer, make_predicto
     idx, labels, lengths = tensors(ExpressionStream(tokenizer, ExpressionSettings(), seed=6).batch(64))
     structure_loss(model(idx, labels=labels, lengths=lengths))[0].backward()
     silent = [n for n, p in model.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]
-    assert silent == []
+    assert silent == ["tower.rounding.weight", "tower.rounding.bias"]  # which has a loss of its own
 
 
 def test_operands_of_equal_value_count_as_right(tokenizer, make_predictor):
@@ -148,7 +148,8 @@ def test_asking_only_busy_tokens_for_operands_changes_neither_loss_nor_gradients
     assert few_loss.item() == pytest.approx(loss.item(), rel=1e-5)
     assert {k: float(v) for k, v in few_metrics.items()} == pytest.approx({k: float(v) for k, v in metrics.items()}, rel=1e-4)
     for name, gradient in gradients.items():
-        assert torch.allclose(few_gradients[name], gradient, rtol=1e-3, atol=1e-6), name
+        if not name.startswith("rounding."):  # which this loss says nothing about
+            assert torch.allclose(few_gradients[name], gradient, rtol=1e-3, atol=1e-6), name
     busy = torch.zeros_like(few.present).scatter(1, few.plan.busy, True)
     assert 2 * few.plan.busy.shape[1] < few.present.shape[1] and (few.plan.result.isnan() | busy).all()
     has = few.plan.result.isfinite()

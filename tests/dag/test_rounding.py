@@ -1,5 +1,6 @@
 """Questions for rounded numbers, what their text says about the decimals, and the head that chooses them."""
 
+import math
 import re
 from fractions import Fraction
 
@@ -11,8 +12,9 @@ from nanochat.dag.emission import NumberPrinter
 from nanochat.dag.expressions import ExpressionSettings, ExpressionStream
 from nanochat.dag.mixer import BranchConfig, DagBranch
 from nanochat.dag.numbers import DECIMALS, PRINTED_DECIMALS, NumberTable, format_value
-from nanochat.dag.predictor import TowerConfig
-from nanochat.dag.rounding import NAMES, Written, written
+from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
+from nanochat.dag.rounding import NAMES, Written, rounding_loss, written
+from nanochat.dag.variants import tower_loss
 from nanochat.data.split import held_out
 from tests.dag.reference import calculate, expression_in, full_brackets
 from tests.dag.test_labels import pack
@@ -138,7 +140,7 @@ def test_the_head_learns_what_the_hidden_state_says_and_then_prints_it(tokenizer
 def test_a_head_that_says_two_decimals_prints_two(tokenizer):
     branch = branch_of(tokenizer).eval()
     with torch.no_grad():
-        branch.rounding.bias[DECIMALS.index(2)] = 9.0
+        branch.tower.rounding.bias[DECIMALS.index(2)] = 9.0
         branch.gate.bias.fill_(8.0)
         idx = torch.tensor([[tokenizer.bos_id, *tokenizer.encode("7 / 3 =")]])
         _, side = branch(torch.zeros(*idx.shape, 48), idx)
@@ -156,3 +158,26 @@ def test_numbers_printed_as_they_are_and_rounded_ones_count_alike(tokenizer):
     logits, at = torch.randn(1, 10, len(DECIMALS)), torch.arange(10)[None]
     nll = -logits[0].log_softmax(-1)
     assert Written(at, fits).nll(logits).item() == pytest.approx((nll[:8, 0].mean() + nll[8, 3]).item(), rel=1e-5)
+
+
+def test_the_tower_alone_learns_to_how_many_decimals_is_asked_for(tokenizer):
+    torch.manual_seed(0)
+    model = PredictorOnlyModel(TowerConfig(tokenizer.vocab_size, tokenizer.bos_id, width=32, layers=2), tokenizer).train()
+    stream = ExpressionStream(tokenizer, ExpressionSettings(operations=(1, 1)), seed=5)
+    optimizer, losses = torch.optim.AdamW(model.parameters(), lr=4e-3), []
+    for step in range(60):
+        loss, figures = tower_loss(model, tensors_of(stream.rounded(32) if step % 2 else stream.batch(32)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses += [figures["rounding_loss"].item()] if step % 2 else []
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_the_loss_of_a_rounding_choice_counts_known_answers_only():
+    logits = torch.zeros(4, len(DECIMALS))
+    logits[2, DECIMALS.index(3)] = 50.0
+    as_it_is, asked = PRINTED_DECIMALS, 3
+    loss = rounding_loss(logits, torch.tensor([as_it_is, -1, asked, -1]))
+    assert loss.item() == pytest.approx(math.log(len(DECIMALS)))  # nothing known about the first, all about the third
+    assert rounding_loss(logits, torch.tensor([-1, -1, -1, -1])).item() == 0

@@ -159,7 +159,7 @@ def test_an_oracle_in_a_chat_model_rounds_as_its_head_says_and_otherwise_errs_in
     cells, model = oracle(monkeypatch, "rounding", chat_model)
     with torch.no_grad():
         model.branch.rounding.weight.zero_()
-        model.branch.rounding.bias.copy_(torch.eye(len(DECIMALS))[DECIMALS.index(2)])
+        model.branch.tower.rounding.bias.copy_(torch.eye(len(DECIMALS))[DECIMALS.index(2)])
     respondent = Respondent(model, TOKENIZER)
     assert ask(respondent, cells["rounded_to_2"]).figures["exact_match"] == 1
     for other in ("rounded_to_4", "not_rounded"):
