@@ -126,6 +126,10 @@ preflight() {
   done
   supervise .venv/bin/python -m scripts.preflight "${words[@]}" || rc=$?
   [ "$rc" -eq 2 ] || return 0
+  if [ -e "$(base_dir)/STOP" ]; then
+    echo "nothing was started: the stop file $(base_dir)/STOP is there; remove it and submit again to go on" >&2
+    return 75
+  fi
   echo "nothing was started; mend what preflight names and submit the job again" >&2
   return 2
 }

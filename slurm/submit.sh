@@ -56,6 +56,7 @@ else # what would stop the job must not wait in a queue for it
   rc=0
   [ $script = chain ] || limit=$(time_asked "slurm/$script.slurm")
   [ -n "$dry_run" ] || in_the_way "$script" "${1:-}" || exit 2
+  [ -n "$dry_run" ] || echo "looking at everything the job will need; this can take half a minute" >&2
   [ -n "$dry_run" ] || found=$(ask scripts.preflight "${check[@]}" ${limit:+"--time_limit=$limit"}) || rc=$?
   if [ "$rc" -eq 2 ]; then
     printf '%s\nnot submitted; mend what is named above\n' "$found" >&2
@@ -105,6 +106,13 @@ ready() {
   allowed "${options[@]}" "slurm/$1.slurm" "${@:2}" || exit 2
 }
 
+# next COMMAND MEANING ...: what to type next, in two columns
+next() {
+  local words=("$@") width=0 i
+  for ((i = 0; i < $#; i += 2)); do [ "${#words[i]}" -le "$width" ] || width=${#words[i]}; done
+  printf "  %-${width}s   %s\n" "$@"
+}
+
 if [ -z "${NANOCHAT_PROFILE:-}" ] && [[ " $*" != *" --profile"* ]] && [ $script != sweep ]; then
   echo "profile d20_a100x8; NANOCHAT_PROFILE in .env.local or --profile names another"
 fi
@@ -118,12 +126,10 @@ if [ $script = chain ]; then
     jobs+=("$job")
   done
   [ -z "$dry_run" ] || exit 0
-  cat <<NEXT
-submitted ${#jobs[@]} jobs, each waits for the one before: $(tr '\n' ' ' <<<"$stages")
-  squeue -u $(id -un) -o '%i %j %T %S %E'            what runs and what waits for what
-  tail -F logs/*_{$(IFS=,; echo "${jobs[*]}")}.out   what do they say
-  scancel ${jobs[*]}
-NEXT
+  echo "submitted ${#jobs[@]} jobs, each waits for the one before: $(tr '\n' ' ' <<<"$stages")"
+  next "squeue -u $(id -un) -o '%i %j %T %S %E'" "what runs and what waits for what" \
+    "tail -F logs/*_{$(IFS=,; echo "${jobs[*]}")}.out" "what do they say" \
+    "scancel ${jobs[*]}" "stop them all"
   exit 0
 fi
 
@@ -132,12 +138,10 @@ submit "${options[@]}" "slurm/$script.slurm" "$@"
 [ -z "$dry_run" ] || exit 0
 log=logs/${script}_$job.out
 [ $script != sweep ] || log="logs/sweep_${job}_*.out"
-cat <<NEXT
-submitted job $job
-  squeue -j $job --start                            when does it start
-  tail -F $log                     what does it say
-  scancel -b -s USR1 $job                           save, and go on from the queue
-  touch ${NANOCHAT_BASE_DIR:-$HOME/.cache/nanochat}/STOP    save and stop; remove the file and submit again to go on
-  scancel $job                                      stop
-  sacct -j $job --format=jobid,state,elapsed,exitcode
-NEXT
+echo "submitted job $job"
+next "squeue -j $job --start" "when does it start" \
+  "tail -F $log" "what does it say" \
+  "scancel -b -s USR1 $job" "save, and go on from the queue" \
+  "touch $(printf %q "${NANOCHAT_BASE_DIR:-$HOME/.cache/nanochat}/STOP")" "save and stop; remove the file and submit again to go on" \
+  "scancel $job" "stop" \
+  "sacct -j $job --format=jobid,state,elapsed,exitcode" "how did it end"
