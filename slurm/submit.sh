@@ -56,7 +56,7 @@ else # what would stop the job must not wait in a queue for it
   rc=0
   [ $script = chain ] || limit=$(time_asked "slurm/$script.slurm")
   [ -n "$dry_run" ] || in_the_way "$script" "${1:-}" || exit 2
-  [ -n "$dry_run" ] || echo "looking at everything the job will need; this can take half a minute" >&2
+  [ -n "$dry_run" ] || echo "looking at everything the job will need; this can take half a minute"
   [ -n "$dry_run" ] || found=$(ask scripts.preflight "${check[@]}" ${limit:+"--time_limit=$limit"}) || rc=$?
   if [ "$rc" -eq 2 ]; then
     printf '%s\nnot submitted; mend what is named above\n' "$found" >&2

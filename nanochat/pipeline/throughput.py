@@ -53,7 +53,7 @@ CORE = {
     "flops": Range(15e9, 46e9, 90e9),  # base_train 47e9, mid_train.plain 45e9; wider models reach more
     "characters": Range(3e6, 7e6, 9e6),  # encoding 7.2e6, learning merges 7.8e6, on English novels
     "corpus characters": Range(0.7e6, 1.6e6, 2.5e6),  # the embedded corpus, which is made while it is read
-    "example weights": Range(0.5e8, 1.4e8, 2.5e8),  # examples of dag_train times weights of the tower: 1.4e8, alone on a core 2.2e8
+    "example weights": Range(0.4e8, 0.9e8, 2.5e8),  # examples of dag_train times weights of the tower: 0.9e8; short expressions 2.2e8
     "expressions": Range(80, 240, 700),  # questions of dag_eval, 24 tokens each
     "answers": Range(15, 55, 120),  # questions of chat_eval at 64 tokens
     "starts": Range(0.2, 0.7, 3),  # imports, a checkpoint loaded and written: seconds turned over

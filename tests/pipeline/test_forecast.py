@@ -103,9 +103,9 @@ def test_steps_tokens_weights_and_operations_are_those_of_a_real_run(tmp_path, b
 
 
 def test_the_embedded_profile_takes_what_it_took_when_it_was_measured():
-    """131.8, 143.6, 69.5 and 132.5 s on two quiet cores (dag_train with 800 of the 1000 steps)."""
+    """131.8, 143.6 and 69.5 s on two quiet cores; dag_train, since it learns all ways of writing, 288.9 s."""
     found = {label: forecast.by_rates(work, TWO_CORES) for label, work in works("embedded").items()}
-    for label, seconds in (("base_train", 131.8), ("mid_train", 143.6), ("mid_train.plain", 69.5), ("dag_train", 165.6)):
+    for label, seconds in (("base_train", 131.8), ("mid_train", 143.6), ("mid_train.plain", 69.5), ("dag_train", 288.9)):
         assert found[label].low < seconds < found[label].high and found[label].mid == pytest.approx(seconds, rel=0.15)
 
 
