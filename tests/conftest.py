@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 @pytest.fixture(autouse=True)
 def base_dir(tmp_path, monkeypatch) -> Path:
     """A fresh `NANOCHAT_BASE_DIR` for each test, and none of the settings of the shell that started pytest."""
-    for name in ("NANOCHAT_DATA_DIR", "NANOCHAT_PROFILE", "NPROC", "RANK", "LOCAL_RANK", "WORLD_SIZE"):
+    for name in ("NANOCHAT_DATA_DIR", "NANOCHAT_PROFILE", "NANOCHAT_SETTLED", "NPROC", "RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "base"
     monkeypatch.setenv("NANOCHAT_BASE_DIR", str(folder))

@@ -22,6 +22,7 @@ from nanochat.dag.numbers import DECIMALS, NumberTable, Reading, absorbed_by, do
 from nanochat.dag.planner import Plan, Planner, Rotary, Slots, gather, norm, pick
 
 DEEPEST_BRACKET = 7
+SMALL = 5  # whole numbers below this are told apart
 AS_IT_IS_BIAS = 2.0  # before anything is learned numbers are printed as they are
 
 
@@ -112,6 +113,7 @@ class DagTower(nn.Module):
         self.config, self.table = config, NumberTable(tokenizer)
         d = config.width
         self.embedding, self.number_embedding = nn.Embedding(config.vocab_size, d), nn.Parameter(torch.zeros(2, d))
+        self.small_embedding = nn.Parameter(torch.zeros(SMALL, d))
         self.depth_embedding = nn.Embedding(DEEPEST_BRACKET + 1, d)
         self.from_model = nn.Linear(input_width, d, bias=False) if input_width else None
         self.blocks = nn.ModuleList(TrunkBlock(config) for _ in range(config.layers))
@@ -149,9 +151,12 @@ class DagTower(nn.Module):
 
     def embed(self, idx, number, value, depth, hidden):
         """Trunk inputs (B, W, d) of words: token ids, whether they are numbers, their values, bracket depth, the model's hidden state or
-        None. Of a number's size it is only told whether it is less than one: `half of them` is no `3 of them`."""
+        None. Of a number's size it is only told whether it is less than one, `half of them` is no `3 of them`, and which of the smallest
+        whole numbers it is: `to 2 decimals`."""
         less_than_one = ((value != 0) & (value.abs() < 1)).long()
-        x = torch.where(number[..., None], self.number_embedding[less_than_one], self.embedding(idx))
+        small = (value >= 0) & (value < SMALL) & (value == value.floor())
+        of_small = self.small_embedding[torch.where(small, value, 0.0).long()] * small[..., None]
+        x = torch.where(number[..., None], self.number_embedding[less_than_one] + of_small, self.embedding(idx))
         x = norm(x + self.depth_embedding(depth.clamp(0, DEEPEST_BRACKET)))
         return x if hidden is None else x + self.from_model(norm(hidden.float()))  # the tower computes in float32 throughout
 

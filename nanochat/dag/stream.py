@@ -14,7 +14,7 @@ from nanochat.dag.problems import Pool
 from nanochat.data.ahead import Ahead
 from nanochat.data.conversations import Rendered, render
 
-ROUNDED = 0.03  # share of the batches that ask for a rounded number: the digits in "to 2 decimals" are no operand
+ROUNDED = 0.08  # share of the expressions that ask for a rounded number: the digits in "to 2 decimals" are no operand
 AT_ONCE, MOST_BATCHES = 65_536, 512  # expressions made together, for much of the cost is per call, and the batches they make
 FEWER = 8  # so many times smaller are blocks with questions that are labelled one by one: nobody waits seconds for the first
 ALIKE, TOGETHER = 64, 16  # batches that share their rows out by length; those whose rows are copied together
@@ -32,9 +32,7 @@ class PlanBlocks:
         asked = len(problems) > 0 and share > 0
         self.size = max(8, min(MOST_BATCHES, AT_ONCE // batch) // (FEWER if asked else 1))
         self.of_problems = max(1, round(self.size * share)) if asked else 0
-        others = self.size - self.of_problems
-        asks = others > 1 and self.stream.families[0] == "infix"
-        self.of_rounded = min(max(1, round(self.size * ROUNDED)), others - 1) if asks else 0
+        self.rounded = ROUNDED if self.stream.families[0] == "infix" else 0.0
         self.texts: tuple[int, Pool | None] = (-1, None)  # of the last group of blocks
 
     def make(self, number: int) -> list[tuple[np.ndarray, ...]]:
@@ -42,10 +40,10 @@ class PlanBlocks:
         together, so that little is padding; their order is random."""
         rng = self.stream.rng = np.random.default_rng(derive_seed(*self.seed, number))
         made = []
-        if expressions := self.size - self.of_problems - self.of_rounded:
-            n = self.batch * expressions
-            made += self._of_expressions(self.stream.parts(n, texts=self._texts(number // SHARED, n)))
-            made += self._of_expressions([self.stream.rounded(self.batch * self.of_rounded)]) if self.of_rounded else []
+        if n := self.batch * (self.size - self.of_problems):
+            rounded = round(n * self.rounded)
+            parts = self.stream.parts(n - rounded, texts=self._texts(number // SHARED, n))
+            made += self._of_expressions([*parts, self.stream.rounded(rounded)] if rounded else parts)
         if self.of_problems:
             chosen = [self.problems[i] for i in rng.integers(len(self.problems), size=self.batch * self.of_problems)]
             made += [self._of_problems([chosen[i] for i in rows]) for rows in self._alike([len(item) for item in chosen])]

@@ -156,11 +156,12 @@ def test_asking_only_busy_tokens_for_operands_changes_neither_loss_nor_gradients
     assert has.any() and torch.equal(few.plan.result[has], full.plan.result[has])
 
 
-def test_of_a_number_the_planner_is_told_only_whether_it_is_less_than_one(tokenizer, make_predictor):
+def test_of_a_number_the_planner_is_told_only_whether_it_is_less_than_one_or_very_small(tokenizer, make_predictor):
     def logits(number: str):
         ids = [tokenizer.bos_id, *tokenizer.encode(f"Tom sells {number} of them.")]
         return make_predictor()(torch.tensor([ids])).plan.operation_logits[0, -1]
 
-    three = logits("3")
-    assert torch.equal(three, logits("31415")) and torch.equal(three, logits("twelve")) and torch.equal(three, logits("0"))
-    assert torch.equal(logits("half"), logits("0.25")) and not torch.allclose(three, logits("half"))
+    seven, three = logits("7"), logits("3")
+    assert torch.equal(seven, logits("31415")) and torch.equal(seven, logits("twelve")) and torch.equal(seven, logits("3.5"))
+    assert torch.equal(three, logits("three")) and torch.equal(three, logits("3.0")) and not torch.allclose(three, seven)
+    assert torch.equal(logits("half"), logits("0.25")) and not torch.allclose(seven, logits("half"))

@@ -1,6 +1,7 @@
 """The engine says what the model alone would say, row by row, with or without neighbours, and hands sums to the calculator."""
 
 import re
+from string import ascii_lowercase
 from types import SimpleNamespace
 
 import numpy as np
@@ -170,7 +171,7 @@ def test_a_long_row_that_ends_at_once_leaves_the_branch_in_order_for_a_short_one
     def said(text: str, n: int) -> list[int]:
         return recomputed_numbers(arithmetic_model, [256, *tokenizer.encode(text)], n)[0]
 
-    texts = [("some words " * 4 + "x" * i, short) for short in "7bcdef" for i in range(6)]
+    texts = [("some words " * 4 + "x" * i, short) for short in ("7", *ascii_lowercase) for i in range(12)]
     long, short = next((long, short) for long, short in texts if said(long, 1)[0] not in said(short, 40))
     prompts, ended, runs_on = [[256, *tokenizer.encode(text)] for text in (long, short)], said(long, 1), said(short, 40)
     assert Engine(arithmetic_model, tokenizer, None).generate(prompts, 40, stop=ended) == [[], runs_on]
