@@ -128,8 +128,8 @@ if [ $script = chain ]; then
   [ -z "$dry_run" ] || exit 0
   echo "submitted ${#jobs[@]} jobs, each waits for the one before: $(tr '\n' ' ' <<<"$stages")"
   next "squeue -u $(id -un) -o '%i %j %T %S %E'" "what runs and what waits for what" \
-    "tail -F logs/*_{$(IFS=,; echo "${jobs[*]}")}.out" "what do they say" \
-    "scancel ${jobs[*]}" "stop them all"
+    "tail -F logs/*_{$(IFS=,; echo "${jobs[*]}")}.out" "what do they say"
+  echo "  scancel ${jobs[*]}"
   exit 0
 fi
 
