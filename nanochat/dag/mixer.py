@@ -22,7 +22,6 @@ from nanochat.dag.emission import NumberPrinter, latch, mixture_logits, mixture_
 from nanochat.dag.labels import GATE_CLOSED, GATE_OPEN, plan_tensors
 from nanochat.dag.losses import structure_loss
 from nanochat.dag.marginal import places_of, with_plans
-from nanochat.dag.numbers import DECIMALS
 from nanochat.dag.planner import gather
 from nanochat.dag.predictor import DagTower, TowerConfig
 from nanochat.dag.rounding import written
@@ -80,14 +79,12 @@ class DagBranch(nn.Module):
         self.gate = nn.Linear(config.input_width + config.tower.width, 1)
         self.features = nn.Linear(29, config.input_width, bias=False)
         self.dag_scale = nn.Parameter(torch.zeros(()))
-        self.rounding = nn.Linear(config.input_width, len(DECIMALS), bias=False)
         nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.rounding.weight)
         nn.init.constant_(self.gate.bias, -6.0)
 
     def parameter_kinds(self) -> dict[str, str]:
         """How the optimizer treats each parameter: the tower is already trained and moves gently, what is new is plain."""
-        new = ("gate.", "features.", "rounding.", "dag_scale")
+        new = ("gate.", "features.", "dag_scale")
         return {name: "scalar" if name.startswith(new) else "tower" for name, _ in self.named_parameters()}
 
     def forward(self, x, idx, *, cache: TowerCache | None = None, plan=None):
@@ -112,7 +109,7 @@ class DagBranch(nn.Module):
             hidden, result, speaks = cache.extend(self.tower, idx, heard)
         speaks = speaks & result.isfinite()
         own = _norm(heard.float())
-        logit, rounding = self.gate(torch.cat([own, hidden], dim=-1)).squeeze(-1), self.rounding(own) + self.tower.rounding(hidden)
+        logit, rounding = self.gate(torch.cat([own, hidden], dim=-1)).squeeze(-1), self.tower.rounding(hidden)
         gate = torch.where(speaks, logit.sigmoid(), 0.0)
         if not self.training:
             gate = torch.where(gate >= OPEN_AT, gate, 0.0)

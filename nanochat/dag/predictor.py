@@ -22,7 +22,7 @@ from nanochat.dag.numbers import DECIMALS, NumberTable, Reading, absorbed_by, do
 from nanochat.dag.planner import Plan, Planner, Rotary, Slots, gather, norm, pick
 
 DEEPEST_BRACKET = 7
-SMALL = 5  # whole numbers below this are told apart
+SMALL, SMALL_STD = 5, 0.5  # whole numbers below this are told apart, at first by so much
 AS_IT_IS_BIAS = 2.0  # before anything is learned numbers are printed as they are
 
 
@@ -133,6 +133,7 @@ class DagTower(nn.Module):
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight)
         nn.init.normal_(self.number_embedding)
+        nn.init.normal_(self.small_embedding, std=SMALL_STD)
         for block in self.blocks:
             nn.init.zeros_(block.out.weight)
             nn.init.zeros_(block.down.weight)

@@ -120,13 +120,14 @@ def test_in_training_numbers_are_printed_as_the_text_has_them(tokenizer):
     assert side["metrics"]["dag/rounding_loss"] > 0.5
 
 
-def test_the_head_learns_what_the_hidden_state_says_and_then_prints_it(tokenizer):
+def test_beside_a_gpt_the_head_learns_from_what_the_text_shows_and_then_prints_it(tokenizer):
     branch, (items, decimals) = branch_of(tokenizer).train(), rounded_texts(tokenizer, 24)
     documents, idx = pack(items)
     answers = torch.tensor([offset + item.answer for offset, item in documents[0]])
     hidden = torch.zeros(1, idx.shape[1], 48)
-    hidden[0, answers, torch.from_numpy(decimals)] = 1.0
-    optimizer, labels = torch.optim.AdamW(branch.rounding.parameters(), lr=0.05), branch.labels(documents, idx)
+    hidden[0, answers, torch.from_numpy(decimals)] = 9.0
+    torch.nn.init.normal_(branch.tower.from_model.weight)
+    optimizer, labels = torch.optim.AdamW(branch.tower.rounding.parameters(), lr=0.05), branch.labels(documents, idx)
     for _ in range(30):
         _, side = branch(hidden, idx, plan=labels)
         optimizer.zero_grad()
