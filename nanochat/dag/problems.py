@@ -25,7 +25,7 @@ from nanochat.dag.numbers import NumberTable, read_numbers
 from nanochat.dag.surface import Columns, NumeralPieces, digits_of, table
 from nanochat.data.corpus_problems import HOLE, LARGEST, PERCENTAGES, Wording, draw_problem, wording
 from nanochat.data.corpus_problems import OPERATIONS as SIGNS
-from nanochat.data.problem_grammar import SOME_WORDS
+from nanochat.data.problem_story import SOME_WORDS
 from nanochat.data.split import held_out_rows
 
 LEAST_POOL, MOST_POOL = 64, 4096  # texts; so many take a second

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from nanochat.data.corpus_grammar import Random, choose, fill, polish
 from nanochat.data.corpus_world import COLORS, DAYS, PLACES
 from nanochat.data.problem_asides import DISTRACTIONS, REMARKS
-from nanochat.data.problem_grammar import SOME_WORDS, Problem, compose
+from nanochat.data.problem_grammar import compose
 from nanochat.data.problem_nouns import (
     BOXES,
     DISTANCES,
@@ -32,6 +32,7 @@ from nanochat.data.problem_nouns import (
     WHO,
     people,
 )
+from nanochat.data.problem_story import SOME_WORDS, Problem
 from nanochat.data.problem_templates import WRITTEN
 from nanochat.data.problem_words import WHEN
 

@@ -4,15 +4,12 @@
 
 A story begins with a quantity; each sentence changes it and wraps the formula once more; the question asks for what it has become. So the
 formula follows from the sentences and cannot disagree with them. What a sentence itself settles stands in square brackets: there the
-planner reduces at the end of that sentence, a local decision; what only the question settles stands in round ones. `key` names the
-sentences chosen; one template in HELD_OUT_SHARE (by a hash of the key) is never trained on, though each of its sentences is, with others.
+planner reduces at the end of that sentence, a local decision; what only the question settles stands in round ones.
 """
 
 import bisect
-import hashlib
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from nanochat.data import problem_chains as chains
 from nanochat.data import problem_groups as groups_of
@@ -23,114 +20,30 @@ from nanochat.data import problem_words as words
 from nanochat.data.corpus_grammar import Random, choose
 from nanochat.data.problem_chains import CLOSINGS
 from nanochat.data.problem_nouns import PERIODS
-from nanochat.data.problem_scenes import COMPARED, GROUPED, PARTS, Scene
+from nanochat.data.problem_scenes import COMPARED, GROUPED, PARTS
 from nanochat.data.problem_scenes_measured import PAID, TIMES, WAYS
-
-HELD_OUT_SHARE = 8
-SOME_WORDS = {"a dozen": 12, "dozen": 12, "half": 0.5, "twice": 2}
-LETTERS = "abcdefgh"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A template: what is told (sentences that may be joined are lines), what is asked, the formula. `held_out`: never trained on,
-    only evaluated; `key` names the sentences it is composed of."""
-
-    told: str
-    asked: str
-    formula: str
-    held_out: bool = False
-    key: str = ""
-
-
-@dataclass
-class Story:
-    """A problem in the making."""
-
-    random: Random
-    told: list[str] = field(default_factory=list)
-    chosen: list[str] = field(default_factory=list)
-    letters: int = 0
-
-    def number(self, mark: str = "") -> tuple[str, str]:
-        """A new letter, and the hole of that kind; `mark` as in `corpus_problems`: "", "~", "$", "%", "@" or "=word"."""
-        letter = LETTERS[self.letters]
-        self.letters += 1
-        return letter, "{" + letter + mark + "}"
-
-    def pick(self, table: tuple) -> str:
-        """One of `table`, noted in the key. What stands first is said most often: a quarter of the sentences makes half of the texts."""
-        at = int(self.random() ** 2 * len(table))
-        self.chosen.append(f"{_NAMES[id(table)]}{at}")
-        return table[at]
-
-    def tell(self, table: tuple, *marks: str) -> tuple[str, ...]:
-        """Adds a sentence of `table` with a number for each of `marks`; the letters of the numbers."""
-        sentence, letters = self.pick(table), []
-        for mark in marks:
-            letter, hole = self.number(mark[:1] + mark[3:] if mark == "=a dozen" and "another {}" in sentence else mark)
-            sentence = sentence.replace("{}", hole, 1)
-            letters.append(letter)
-        self.told.append(sentence)
-        return tuple(letters)
-
-    def ends(self, question: str, formula: str) -> Problem:
-        key = " ".join(self.chosen)
-        held_out = hashlib.blake2b(key.encode(), digest_size=4).digest()[0] % HELD_OUT_SHARE == 0
-        return Problem("\n".join(self.told), question, formula, held_out, key)
-
-    def asks(self, table: tuple, formula: str) -> Problem:
-        return self.ends(self.pick(table), formula)
-
-
-TABLES = {
-    name: table
-    for room in (words, people, groups_of, money, measures, chains)
-    for name, table in vars(room).items()
-    if isinstance(table, tuple) and name not in ("LONGER", "CLOSINGS", "EACH")
-}
-_NAMES = {id(table): name for name, table in TABLES.items()}
-
-
-def _events(story: Story, formula: str, gains: tuple, losses: tuple, count: int, mark: str = "") -> tuple[str, bool]:
-    """`count` sentences that add to the quantity or take from it: (formula, whether the last one took)."""
-    took = False
-    for _ in range(count):
-        took = story.random() < 0.55
-        dozen = not (took or mark) and story.random() < 0.1
-        (letter,) = story.tell(losses if took else gains, "=a dozen" if dozen else mark)
-        formula = f"[{formula}{'-' if took else '+'}{letter}]"
-    return formula, took
-
-
-def _count(random: Random, low: int = 1) -> int:
-    """1 to 3, the longer ones less often."""
-    return min(3, low + (random() < 0.5) + (random() < 0.3))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Families of stories
+from nanochat.data.problem_story import Problem, Story, count, events, scene_of
 
 
 def possessions(random: Random) -> Problem:
     """<A> has, gets and gives things."""
     story = Story(random)
     (formula,) = story.tell(words.HAS, "")
-    formula, took = _events(story, formula, words.GAINS, words.LOSES, _count(random))
+    formula, took = events(story, formula, words.GAINS, words.LOSES, count(random))
     return story.asks(words.IS_LEFT if took else words.HAS_NOW, formula)
 
 
 def half_of_them(random: Random) -> Problem:
     story = Story(random)
     (formula,) = story.tell(words.HAS, "")
-    formula, _ = _events(story, formula, words.GAINS, words.LOSES, int(random() * 2))
+    formula, _ = events(story, formula, words.GAINS, words.LOSES, int(random() * 2))
     if random() < 0.75:
         (letter,) = story.tell(words.HALVES, "=half")
         formula = f"[{formula}*{letter}]"
     else:
         story.tell(words.DOUBLES)
         formula = f"({formula}*2)"
-    formula, took = _events(story, formula, words.GAINS, words.LOSES, int(random() * 2))
+    formula, took = events(story, formula, words.GAINS, words.LOSES, int(random() * 2))
     return story.asks(words.IS_LEFT if took else words.HAS_NOW, formula)
 
 
@@ -145,7 +58,7 @@ def told_backwards(random: Random) -> Problem:
 def at_a_place(random: Random) -> Problem:
     story = Story(random)
     (formula,) = story.tell(people.ARE_THERE, "")
-    formula, took = _events(story, formula, people.COME, people.GO, _count(random))
+    formula, took = events(story, formula, people.COME, people.GO, count(random))
     return story.asks(people.LEFT_THERE if took else people.THERE_NOW, formula)
 
 
@@ -154,7 +67,7 @@ def together(random: Random) -> Problem:
     story = Story(random)
     (formula,) = story.tell(words.HAS, "")
     if random() < 0.3:
-        formula, _ = _events(story, formula, words.GAINS, words.LOSES, 1)
+        formula, _ = events(story, formula, words.GAINS, words.LOSES, 1)
     (b,) = story.tell(people.AND_HAS, "")
     formula = f"({formula}+{b})"
     if random() < 0.3:
@@ -166,7 +79,7 @@ def together(random: Random) -> Problem:
 def difference(random: Random) -> Problem:
     story = Story(random)
     (a,) = story.tell(words.HAS, "")
-    formula, _ = _events(story, a, words.GAINS, words.LOSES, int(random() * 1.4))
+    formula, _ = events(story, a, words.GAINS, words.LOSES, int(random() * 1.4))
     (b,) = story.tell(people.AND_HAS, "")
     return story.asks(people.HOW_MANY_MORE, f"({formula}-{b})")
 
@@ -202,7 +115,7 @@ def groups(random: Random) -> Problem:
         (c,) = story.tell(groups_of.ALSO_HAS, "")
         return story.asks(groups_of.IN_ALL, f"({formula}+{c})")
     if more < 0.55:
-        formula, took = _events(story, formula, words.GAINS, words.LOSES, _count(random, 1) if random() < 0.3 else 1)
+        formula, took = events(story, formula, words.GAINS, words.LOSES, count(random, 1) if random() < 0.3 else 1)
         return story.asks(words.IS_LEFT if took else groups_of.IN_ALL, formula)
     if more < 0.65:
         (c,) = story.tell(groups_of.SHARES, "~")
@@ -221,7 +134,7 @@ def shared(random: Random) -> Problem:
     """Things are divided: into a number of parts, or into parts of a size."""
     story = Story(random)
     (formula,) = story.tell(words.HAS, "")
-    formula, _ = _events(story, formula, words.GAINS, words.LOSES, int(random() * 2.4))
+    formula, _ = events(story, formula, words.GAINS, words.LOSES, int(random() * 2.4))
     told, asked = choose(random, DIVISIONS)
     (n,) = story.tell(told, "~")
     return story.asks(asked, f"[{formula}/{n}]")
@@ -257,11 +170,11 @@ def purse(random: Random) -> Problem:
     (formula,) = story.tell(money.HAS_MONEY, "$")
     kind = random()
     if kind < 0.7:
-        formula, took = _events(story, formula, money.EARNS, money.SPENDS, _count(random), "$")
+        formula, took = events(story, formula, money.EARNS, money.SPENDS, count(random), "$")
         return story.asks(money.MONEY_LEFT if took else money.MONEY_NOW, formula)
     b, c = story.tell(money.BOUGHT_EACH, "~", "$")
     formula = f"[{formula}-[{b}*{c}]]"
-    formula, _ = _events(story, formula, money.EARNS, money.SPENDS, int(random() * 1.3), "$")
+    formula, _ = events(story, formula, money.EARNS, money.SPENDS, int(random() * 1.3), "$")
     return story.asks(money.MONEY_LEFT, formula)
 
 
@@ -302,7 +215,7 @@ def rates(random: Random) -> Problem:
 def lengths(random: Random) -> Problem:
     story = Story(random)
     (formula,) = story.tell(measures.LONG, "$")
-    formula, cut = _events(story, formula, measures.ADDS_ON, measures.CUTS_OFF, int(random() * 2.5), "$")
+    formula, cut = events(story, formula, measures.ADDS_ON, measures.CUTS_OFF, int(random() * 2.5), "$")
     if formula == "a" or random() < 0.4:
         (n,) = story.tell(measures.CUT_EQUAL, "~")
         return story.asks(measures.LONG_EACH, f"[{formula}/{n}]")
@@ -358,22 +271,10 @@ def unknown(random: Random) -> Problem:
     return story.asks(words.HOW_MANY_CAME if gained else words.HOW_MANY_WENT, f"({b}-{a})" if gained else f"({a}-{b})")
 
 
-def _scene(story: Story, scenes: tuple[Scene, ...], name: str) -> tuple[list[str], str, str]:
-    """The lines, the question and the formula of one of `scenes`, noted in the key."""
-    at = int(story.random() * len(scenes))
-    lines, asked = scenes[at]
-    chosen = [int(story.random() * len(line)) for line in lines]
-    kind = int(story.random() * len(asked))
-    formula, questions = list(asked.items())[kind]
-    question = int(story.random() * len(questions))
-    story.chosen += [f"{name}{at}", *(f"WORDING{i}" for i in chosen), f"FORMULA{kind}", f"QUESTION{question}"]
-    return [line[i] for line, i in zip(lines, chosen, strict=True)], questions[question], formula
-
-
 def scene(random: Random) -> Problem:
     """A problem of fixed shape, and one of its questions."""
     story, (name, scenes) = Story(random), choose(random, SCENES)
-    told, question, formula = _scene(story, scenes, name)
+    told, question, formula = scene_of(story, scenes, name)
     story.told += told
     return story.ends(question, formula)
 
@@ -392,10 +293,10 @@ def chain(random: Random) -> Problem:
     else:
         a, b = story.tell(groups_of.GROUPS, "~", "")
         formula = f"[{a}*{b}]"
-    formula, took = _events(story, formula, words.GAINS, words.LOSES, int(random() * (2.2 if kind < 0.35 else 1.6)))
+    formula, took = events(story, formula, words.GAINS, words.LOSES, int(random() * (2.2 if kind < 0.35 else 1.6)))
     if kind >= 0.35 and random() < 0.4:
         return story.asks(words.IS_LEFT if took else words.HAS_NOW, formula)
-    told, question, closing = _scene(story, CLOSINGS, "CLOSING")
+    told, question, closing = scene_of(story, CLOSINGS, "CLOSING")
     letter, _ = story.number()
     story.told += [line.replace("{n", "{" + letter) for line in told]
     return story.ends(question, closing.replace("n", letter).replace("F", formula))

@@ -4,7 +4,7 @@ Those marked `held_out` are never trained on: nobody but the reader of their sen
 occur in training, their sentences do not. Square brackets: see `problem_grammar`.
 """
 
-from nanochat.data.problem_grammar import Problem
+from nanochat.data.problem_story import Problem
 
 WRITTEN: tuple[Problem, ...] = (
     # one operation

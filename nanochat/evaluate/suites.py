@@ -24,7 +24,7 @@ from nanochat.data import corpus
 from nanochat.data.conversations import render_prompt
 from nanochat.data.corpus_grammar import choose
 from nanochat.data.corpus_problems import draw_problem, word_problem
-from nanochat.data.problem_grammar import SOME_WORDS, Problem
+from nanochat.data.problem_story import SOME_WORDS, Problem
 from nanochat.data.problem_templates import WRITTEN
 from nanochat.data.split import held_out
 from nanochat.evaluate.arithmetic import Numbers, Question, labelled_result, prints

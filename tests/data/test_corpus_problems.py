@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from nanochat.data import corpus, problem_nouns
 from nanochat.data.corpus_grammar import compiled, fill
 from nanochat.data.corpus_problems import draw_problem, printed, settled, steps, word_problem, wording
-from nanochat.data.problem_grammar import CLOSINGS, FAMILIES, SCENES, SOME_WORDS, TABLES, Problem, compose
+from nanochat.data.problem_grammar import CLOSINGS, FAMILIES, SCENES, compose
+from nanochat.data.problem_story import SOME_WORDS, TABLES, Problem
 from nanochat.data.problem_templates import WRITTEN
 from nanochat.data.split import held_out
 
