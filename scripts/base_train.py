@@ -26,6 +26,17 @@ from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings, accumulation
 from nanochat.train.text import text_loader, validation_text
 
+MODEL_OPTIONS = (
+    "aspect_ratio",
+    "head_dim",
+    "sequence_len",
+    "value_embeddings",
+    "layer_scales",
+    "smear",
+    "backout",
+    "logit_softcap",
+    "qk_scale",
+)
 PROMPTS = ("The sun is", "A dog has four", "Every morning the")
 
 
@@ -36,6 +47,11 @@ class Config(TrainSettings, TextOptions, StageConfig):
     head_dim: int = option(128, "width of an attention head")
     sequence_len: int = option(2048, "context", "tokens")
     value_embeddings: bool = option(True, "add value embeddings in every second layer")
+    layer_scales: bool = option(True, "learned scales of the residual stream and of what entered it, in each layer")
+    smear: bool = option(True, "add some of the embedding of the token before")
+    backout: bool = option(True, "take out of the last layer's output some of the middle one's")
+    logit_softcap: float = option(15.0, "logits stay below; 0: no limit")
+    qk_scale: float = option(1.2, "length of normalised queries and keys")
     tokens: int = option(0, "how much to train on; 0: see tokens_per_param", "tokens")
     tokens_per_param: float = option(12.0, "how much to train on for each weight that is multiplied", "tokens")
     eval_tokens: int = option(10_485_760, "validation text per evaluation, at most all there is", "tokens")
@@ -80,7 +96,7 @@ def work(config: Config, run: Run) -> str:
 
 
 def _model_config(config: Config, vocab_size: int):
-    sizes = {name: getattr(config, name) for name in ("aspect_ratio", "head_dim", "sequence_len", "value_embeddings")}
+    sizes = {name: getattr(config, name) for name in MODEL_OPTIONS}
     return make_config(config.depth, vocab_size=vocab_size, **sizes)
 
 

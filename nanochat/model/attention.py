@@ -2,7 +2,7 @@
 
     q, k, v = Wq x, Wk x, Wv x                              per head of d dimensions; fewer key-value heads share (GQA)
     v += 3 sigmoid(G x[:12]) * VE[token]                    in layers that have a value embedding
-    q, k = 1.2 N(rotate(q)), 1.2 N(rotate(k))
+    q, k = c N(rotate(q)), c N(rotate(k))                   c > 1 sharpens the scores (1.2 in nanochat)
     y = Wo softmax(q k^T / sqrt(d)) v                       over the token itself and those before it
 
 Without a cache the whole context is one causal product. With one (cache.py) the new tokens are written behind each row's own
@@ -20,7 +20,6 @@ from nanochat.model.linear import Linear
 from nanochat.model.norm import rms_norm
 from nanochat.model.position import rotate
 
-QK_SCALE = 1.2  # sharpens the scores of normalised queries and keys (nanochat)
 GATE_INPUTS = 12  # the first dimensions of x are enough to decide how much of the value embedding a head takes
 GATE_RANGE = 3.0
 
@@ -36,7 +35,7 @@ class Attention(nn.Module):
         self.value = Linear(config.n_embd, self.n_kv_head * self.head_dim)
         self.out = Linear(self.n_head * self.head_dim, config.n_embd)
         self.value_gate = Linear(min(GATE_INPUTS, config.n_embd), self.n_kv_head) if value_gate else None
-        self.scale = QK_SCALE**2 / math.sqrt(self.head_dim)  # both factors at once, on the scores
+        self.scale = config.qk_scale**2 / math.sqrt(self.head_dim)  # both factors at once, on the scores
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

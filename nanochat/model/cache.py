@@ -33,6 +33,7 @@ class KVCache:
         self._expected: Tensor | None = None
         self._rows = torch.arange(batch, device=device)[:, None]  # (B, 1)
         self._positions = self._mask = None
+        self._last: Tensor | None = None  # (B, 1, D): what the last token of each row brought into the stream
 
     def expect(self, new_lengths: Tensor) -> None:
         """Of the next forward's T tokens only the first `new_lengths[b]` are real in row b."""
@@ -64,6 +65,17 @@ class KVCache:
         keys[self._rows, :, self._positions] = k.transpose(1, 2)  # indexed as (B, T, kv heads, d)
         values[self._rows, :, self._positions] = v.transpose(1, 2)
         return keys[:, :, :end], values[:, :, :end]
+
+    def previous(self, x: Tensor) -> Tensor:
+        """What the token before the new ones brought into the stream, (B, 1, D), 0 where there was none. Keeps what the last of the new
+        ones brings, of x (B, T, D)."""
+        before = torch.zeros_like(x[:, :1]) if self._last is None else self._last
+        if self._expected is None:
+            self._last = x[:, -1:]
+        else:
+            at = (self._expected - 1).clamp(min=0)[:, None, None].expand(-1, 1, x.shape[-1])
+            self._last = torch.where((self._expected > 0)[:, None, None], x.gather(1, at), before)
+        return before
 
     def advance(self) -> None:
         """Called by the model after a forward: the expected tokens are now part of their rows."""

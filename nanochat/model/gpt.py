@@ -1,9 +1,9 @@
 """The GPT: a decoder-only transformer, and the place where a branch (the DAG) may be plugged in.
 
-    x  = N(E[token]);  x0 = x
-    layer i:  x = r_i x + s_i x0                      learned scalars: the residual stream, and the input once more
+    x = enter(N(E[token]))                            stream.py says what may happen to the residual stream
+    layer i:  x = before(i, x)
               x = x + Attention(N(x));  x = x + MLP(N(x))
-    logits = 15 tanh(W N(x) / 15)                     in float32, at any compute precision
+    logits = 15 tanh(W N(leave(x)) / 15)              in float32, at any compute precision
 
 What differs from GPT-2: rotary positions, RMSNorm without weights, normalised queries and keys, squared ReLU, no biases, head
 and embedding not tied, value embeddings in every second layer, soft-capped logits (as in nanochat and modded-nanogpt).
@@ -31,6 +31,7 @@ from nanochat.model.loss import capped, capped_nll
 from nanochat.model.mlp import MLP
 from nanochat.model.norm import rms_norm
 from nanochat.model.position import Rotary
+from nanochat.model.stream import Stream
 
 VOCAB_MULTIPLE = 64  # tables are padded to this many rows, for the sake of matrix units
 
@@ -47,6 +48,10 @@ class GPTConfig:
     n_embd: int = 768
     value_embeddings: bool = True
     logit_softcap: float = 15.0
+    qk_scale: float = 1.2
+    layer_scales: bool = True
+    smear: bool = True
+    backout: bool = True
     rope_base: float = 100_000.0
 
     def __post_init__(self):
@@ -123,8 +128,7 @@ class GPT(nn.Module):
         vocab, width = config.padded_vocab_size, config.n_embd
         self.embedding = nn.Embedding(vocab, width)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
-        self.residual_scale = nn.Parameter(torch.empty(config.n_layer))
-        self.skip_scale = nn.Parameter(torch.empty(config.n_layer))
+        self.stream = Stream(config)
         self.head = Linear(width, vocab)
         self.rotary = Rotary(config.head_dim, config.rope_base, config.sequence_len)
         self.branch: nn.Module | None = None
@@ -137,9 +141,7 @@ class GPT(nn.Module):
         nn.init.normal_(self.head.weight, std=0.001)
         for block in self.blocks:
             block.reset_parameters()
-        depth = torch.linspace(0, 1, self.config.n_layer) if self.config.n_layer > 1 else torch.zeros(1)  # 0 first layer, 1 last
-        self.residual_scale.copy_(1.15 - 0.10 * depth)
-        self.skip_scale.copy_(0.20 - 0.15 * depth)
+        self.stream.reset_parameters()
 
     def attach(self, branch: nn.Module) -> None:
         """Plugs in a branch; ValueError if it wants to sit behind a layer that is not there."""
@@ -185,15 +187,17 @@ class GPT(nn.Module):
             cache.begin(T)
             positions, length = cache.positions(T), cache.longest + T
         rotary = self.rotary(length, positions, dtype)
-        x = x0 = rms_norm(self.embedding(idx).to(dtype))  # (B, T, D)
+        x = first = self.stream.enter(rms_norm(self.embedding(idx).to(dtype)), cache)  # (B, T, D)
+        middle = x
         for i, block in enumerate(self.blocks):
-            x = self.residual_scale[i] * x + self.skip_scale[i] * x0
-            x = block(x, idx, rotary, cache)
+            x = block(self.stream.before(i, x, first), idx, rotary, cache)
             if self.branch is not None and self.branch.layer == i:
                 x, side = self.branch(x, idx, cache=None if cache is None else cache.branch_state, plan=plan)
+            if i == self.stream.middle:
+                middle = x
         if cache is not None:
             cache.advance()
-        return x, side
+        return self.stream.leave(x, middle), side
 
     def _logits(self, x: Tensor) -> Tensor:  # (..., D) -> (..., V) float32
         return capped(self.head(rms_norm(x)), self.config.logit_softcap)[..., : self.config.vocab_size]
@@ -207,7 +211,9 @@ class GPT(nn.Module):
         """Parameter name -> kind (kinds.py), the branch's included."""
         kinds = by_structure(self)
         kinds |= {name: "value_embedding" for name in kinds if name.endswith("value_embedding.weight")}
-        kinds |= {"head.weight": "head", "residual_scale": "residual", "skip_scale": "skip"}
+        of_stream = {"residual_scale": "residual", "skip_scale": "skip"}
+        kinds |= {name: of_stream.get(name.removeprefix("stream."), "gate") for name in kinds if name.startswith("stream.")}
+        kinds |= {"head.weight": "head"}
         if self.branch is not None:
             kinds |= {f"branch.{name}": kind for name, kind in parameter_kinds(self.branch).items()}
         return kinds

@@ -6,13 +6,14 @@ value_embedding   the same, added to attention values   AdamW
 head              the map onto the vocabulary           AdamW
 residual          scale of the residual stream, a layer AdamW
 skip              share of the first layer's input      AdamW
+gate              smear and backout                     AdamW
 scalar            everything else: biases, scales       AdamW
 tower             of a branch, trained before it came   AdamW, gently
 """
 
 import torch.nn as nn
 
-KINDS = ("matrix", "embedding", "value_embedding", "head", "residual", "skip", "scalar", "tower")
+KINDS = ("matrix", "embedding", "value_embedding", "head", "residual", "skip", "gate", "scalar", "tower")
 
 
 def parameter_kinds(module: nn.Module) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Cross-entropy of the soft-capped head in one piece, forward and backward.
+"""Cross-entropy of the soft-capped head in one piece, forward and backward; with cap 0 of the head as it is.
 
     z = W x,  s = c tanh(z / c),  nll = log sum exp(s) - s[target]
     d nll / d z = (softmax(s) - [target]) (1 - tanh^2(z / c))
@@ -15,8 +15,8 @@ LOGITS_AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 27}  # per piece: 2 MB of float32
 
 
 def capped(logits: Tensor, cap: float) -> Tensor:
-    """cap * tanh(logits / cap) in float32: bfloat16 has 8 bits for a value up to `cap`."""
-    return cap * torch.tanh(logits.float() / cap)
+    """cap * tanh(logits / cap) in float32: bfloat16 has 8 bits for a value up to `cap`. Cap 0: the logits in float32."""
+    return cap * torch.tanh(logits.float() / cap) if cap else logits.float()
 
 
 def capped_nll(x: Tensor, weight: Tensor, targets: Tensor, cap: float) -> Tensor:
@@ -48,6 +48,8 @@ class _CappedNLL(torch.autograd.Function):
 
 def _piece(x: Tensor, weight: Tensor, targets: Tensor, cap: float, slope: Tensor | None) -> Tensor:
     """nll (n,) of some rows; fills `slope` (n, V) with d nll / d z."""
+    if not cap:
+        return _uncapped_piece(x, weight, targets, slope)
     half = (x @ weight.T).float().mul_(2 / cap).sigmoid_()  # (n, V): s = cap (2 half - 1)
     p = half.mul(2 * cap).sub_(cap).exp_()
     total = p.sum(dim=1, keepdim=True)  # (n, 1)
@@ -59,4 +61,18 @@ def _piece(x: Tensor, weight: Tensor, targets: Tensor, cap: float, slope: Tensor
         p.scatter_add_(1, target, ignored.float() - 1)
         bend = half.mul(4).addcmul_(half, half, value=-4)  # 1 - tanh^2
         torch.mul(p, bend, out=slope)
+    return nll
+
+
+def _uncapped_piece(x: Tensor, weight: Tensor, targets: Tensor, slope: Tensor | None) -> Tensor:
+    """The same with s = z."""
+    p = (x @ weight.T).float()  # (n, V)
+    ignored, target = targets[:, None] < 0, targets.clamp(min=0)[:, None]
+    p.sub_(p.amax(dim=1, keepdim=True))
+    at_target = p.gather(1, target)
+    total = p.exp_().sum(dim=1, keepdim=True)
+    nll = (total.log() - at_target).masked_fill_(ignored, 0.0).squeeze(1)
+    if slope is not None:
+        p.mul_((1 / total).masked_fill_(ignored, 0.0))
+        slope.copy_(p.scatter_add_(1, target, ignored.float() - 1))
     return nll

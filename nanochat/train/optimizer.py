@@ -6,7 +6,10 @@ everywhere, is kept by parameter name, and can be loaded by a run with another n
 Muon (Jordan 2024), for the matrices of one shape stacked to (K, rows, columns), at learning rate lr:
 
     m = mu m + (1 - mu) g;   u = (1 - mu) g + mu m           Nesterov momentum
+    u = u |u| / (sqrt(rows) |row of u|)                      rows of equal length (MuonEq)
     U = polar(u)                                             the nearest orthogonal matrix, by 5 Polar Express iterations
+    U = U sqrt(min(rows, columns)) / |U|                     the size an orthogonal matrix has (Muon+)
+    v = b2 v + (1 - b2) mean U^2;  U = U / sqrt(v), |U| kept  each row, of wide matrices each column (NorMuon)
     W -= lr sqrt(max(1, rows/columns)) (U + wd W [U W >= 0]) cautious decay: only where it agrees with the update
 
 AdamW (Loshchilov & Hutter 2019), for all tensors of one kind together:
@@ -33,6 +36,7 @@ POLAR_EXPRESS = (
     (3.28575, -2.36813, 0.46449),
     (2.34654, -1.70978, 0.42324),
 )
+TINY = 1e-10
 BUCKET_BYTES = 32 << 20  # gradients travel between processes in pieces of this size
 
 
@@ -44,6 +48,16 @@ class Group:
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.8, 0.95)
     eps: float = 1e-10
+
+
+@dataclass(frozen=True)
+class Muon:
+    """Which of Muon's refinements are on. `variance`: memory of the mean squares, 0 for none."""
+
+    equal_rows: bool = True
+    unit_size: bool = True
+    variance: float = 0.9
+    cautious: bool = True
 
 
 def polar(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -58,13 +72,14 @@ def polar(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
 
 class MuonAdamW:
-    """The optimizer of a model. `groups`: kind (model/kinds.py) -> Group; matrices get Muon, all other kinds AdamW.
+    """The optimizer of a model. `groups`: kind (model/kinds.py) -> Group; matrices get Muon, all other kinds AdamW. `muon`: which of
+    Muon's refinements are on, by default all.
 
     Every trainable parameter belongs to exactly one group; a kind without a group is a UserError. A parameter without a gradient
     is treated as having a zero one, so that all processes do the same whatever their batches held.
     """
 
-    def __init__(self, model: torch.nn.Module, groups: dict[str, Group]):
+    def __init__(self, model: torch.nn.Module, groups: dict[str, Group], muon: Muon | None = None):
         unknown = sorted(set(groups) - set(KINDS))
         if unknown:
             raise UserError(f"there is no parameter kind '{unknown[0]}'; kinds are: {', '.join(KINDS)}")
@@ -76,7 +91,7 @@ class MuonAdamW:
         self.groups = groups
         self.names = {kind: [n for n in self.parameters if kinds[n] == kind] for kind in groups}
         self.steps = 0
-        self.stacks = _Stack.by_shape({n: self.parameters[n] for n in self.names.get("matrix", [])})
+        self.stacks = _Stack.by_shape({n: self.parameters[n] for n in self.names.get("matrix", [])}, muon or Muon())
         others = [n for kind in groups if kind != "matrix" for n in self.names[kind]]
         self.first = {n: torch.zeros_like(self.parameters[n]) for n in others}
         self.second = {n: torch.zeros_like(self.parameters[n]) for n in others}
@@ -121,8 +136,8 @@ class MuonAdamW:
         torch._foreach_addcdiv_(weights, first, scale, -lr / (1 - b1**t))
 
     def state_dict(self) -> dict:
-        """{"steps": n, "state": {parameter name: {"momentum"} or {"first", "second"}}}: tensors, names and numbers only."""
-        state = {n: {"momentum": m.clone()} for stack in self.stacks for n, m in zip(stack.names, stack.momentum, strict=True)}
+        """{"steps": n, "state": {parameter name: {"momentum", "variance"} or {"first", "second"}}}: tensors, names and numbers only."""
+        state = {n: part for stack in self.stacks for n, part in stack.state()}
         state |= {n: {"first": self.first[n].clone(), "second": self.second[n].clone()} for n in self.first}
         return {"steps": self.steps, "state": state}
 
@@ -135,8 +150,7 @@ class MuonAdamW:
             raise UserError(f"the saved optimizer state does not fit this model (parameter '{odd}'); start again with --resume=off")
         self.steps = int(saved["steps"])
         for stack in self.stacks:
-            for n, momentum in zip(stack.names, stack.momentum, strict=True):
-                momentum.copy_(state[n]["momentum"])
+            stack.load(state)
         for n in self.first:
             self.first[n].copy_(state[n]["first"])
             self.second[n].copy_(state[n]["second"])
@@ -145,28 +159,61 @@ class MuonAdamW:
 class _Stack:
     """Matrices of one shape, trained together by Muon: one batched product instead of many small ones."""
 
-    def __init__(self, named: dict[str, torch.nn.Parameter]):
-        self.names, self.weights = list(named), list(named.values())
+    def __init__(self, named: dict[str, torch.nn.Parameter], muon: Muon):
+        self.names, self.weights, self.muon = list(named), list(named.values()), muon
         self.momentum = torch.zeros_like(torch.stack([w.detach() for w in self.weights]))  # (K, rows, columns)
         rows, columns = self.momentum.shape[1:]
-        self.shape_scale = math.sqrt(max(1.0, rows / columns))
+        self.shape_scale, self.unit = math.sqrt(max(1.0, rows / columns)), math.sqrt(min(rows, columns))
+        self.along = -1 if rows >= columns else -2  # what a mean square is taken over
+        self.variance = torch.zeros_like(self.momentum.mean(self.along, keepdim=True))
 
     @classmethod
-    def by_shape(cls, named: dict[str, torch.nn.Parameter]) -> list["_Stack"]:
+    def by_shape(cls, named: dict[str, torch.nn.Parameter], muon: Muon) -> list["_Stack"]:
         shapes: dict[tuple, dict] = {}
         for name, p in named.items():
             assert p.dim() == 2, f"Muon trains matrices; {name} has shape {tuple(p.shape)}"
             shapes.setdefault((tuple(p.shape), p.device), {})[name] = p
-        return [cls(part) for part in shapes.values()]
+        return [cls(part, muon) for part in shapes.values()]
 
     def step(self, lr: float, momentum: float, decay: float, dtype: torch.dtype | None) -> None:
         grads = torch.stack([w.grad for w in self.weights])
         self.momentum.lerp_(grads, 1 - momentum)
-        update = polar(grads.lerp_(self.momentum, momentum), dtype)
+        update = self._direction(grads.lerp_(self.momentum, momentum), dtype)
         if decay:
             weights = torch.stack([w.detach() for w in self.weights])
-            update += (weights * update >= 0) * weights * decay
+            update += (weights * update >= 0) * weights * decay if self.muon.cautious else weights * decay
         torch._foreach_add_(self.weights, list(update), alpha=-lr * self.shape_scale)
+
+    def _direction(self, u: Tensor, dtype: torch.dtype | None) -> Tensor:
+        """What a step follows, (K, rows, columns), of gradients with momentum."""
+        if self.muon.equal_rows:
+            u = u * (_size(u) / math.sqrt(u.shape[-2]) / u.norm(dim=-1, keepdim=True).clamp(min=TINY))
+        update = polar(u, dtype)
+        if self.muon.unit_size:
+            update *= self.unit / _size(update).clamp(min=TINY)
+        if self.muon.variance:
+            before = _size(update)
+            self.variance.lerp_(update.square().mean(self.along, keepdim=True), 1 - self.muon.variance)
+            update *= self.variance.clamp(min=TINY).rsqrt()
+            update *= before / _size(update).clamp(min=TINY)
+        return update
+
+    def state(self) -> list[tuple[str, dict[str, Tensor]]]:
+        """(name, its state) of each matrix."""
+        parts = zip(self.names, self.momentum, self.variance, strict=True)
+        return [(name, {"momentum": m.clone(), **({"variance": v.clone()} if self.muon.variance else {})}) for name, m, v in parts]
+
+    def load(self, state: dict[str, dict[str, Tensor]]) -> None:
+        """Takes over what `state` gave."""
+        for i, name in enumerate(self.names):
+            self.momentum[i].copy_(state[name]["momentum"])
+            if self.muon.variance:
+                self.variance[i].copy_(state[name]["variance"])
+
+
+def _size(x: Tensor) -> Tensor:
+    """Frobenius norm of each matrix, (K, 1, 1)."""
+    return x.norm(dim=(-2, -1), keepdim=True)
 
 
 def average(gradients: list[Tensor]) -> None:

@@ -2,13 +2,14 @@
 
 learning rate    1 ┌──────────────┐            linear warm-up, flat, then linear to `final`
                   /                 ╲
-Muon momentum    0.85 -> 0.95 over the warm-up of momentum, then flat
+Muon momentum    0.85 -> `momentum` over its warm-up, flat, then linear to `final_momentum` while the learning rate falls
 weight decay     from full to 0 along half a cosine
 """
 
 import math
 from dataclasses import dataclass
 
+FIRST_MOMENTUM = 0.85
 REFERENCE_WIDTH = 768  # width at which the learning rates of embedding and head were tuned (nanochat, d12)
 REFERENCE_BATCH = 1 << 19  # tokens per step at which all of them were
 
@@ -21,6 +22,8 @@ class Schedule:
     decay: float = 0.5
     final: float = 0.0
     momentum_warmup: float = 0.1
+    top_momentum: float = 0.95
+    final_momentum: float = 0.95
 
     def lr(self, progress: float) -> float:
         """Multiplier of every learning rate."""
@@ -33,8 +36,11 @@ class Schedule:
 
     def momentum(self, progress: float) -> float:
         """Muon's momentum: low while directions still turn quickly."""
-        share = min(1.0, progress / self.momentum_warmup) if self.momentum_warmup > 0 else 1.0
-        return 0.85 + (0.95 - 0.85) * share
+        if progress < self.momentum_warmup:
+            return FIRST_MOMENTUM + (self.top_momentum - FIRST_MOMENTUM) * progress / self.momentum_warmup
+        if progress <= 1 - self.decay:
+            return self.top_momentum
+        return self.final_momentum + (self.top_momentum - self.final_momentum) * max(0.0, 1 - progress) / self.decay
 
     def weight_decay(self, progress: float) -> float:
         """Multiplier of Muon's weight decay."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nanochat.common import UserError
 from nanochat.config import at_least, option
 from nanochat.model.gpt import GPT
-from nanochat.train.optimizer import Group, MuonAdamW
+from nanochat.train.optimizer import Group, Muon, MuonAdamW
 from nanochat.train.schedule import Schedule, batch_scale, width_scale
 
 
@@ -21,13 +21,20 @@ class TrainSettings:
     embedding_lr: float = option(0.3, "learning rate of the token embedding; value embeddings have half of it")
     head_lr: float = option(0.008, "learning rate of the head")
     skip_lr: float = option(0.5, "learning rate of the skip scales; the residual scales have a hundredth of it")
+    gate_lr: float = option(0.2, "learning rate of smear and backout; it does not follow the batch")
     scalar_lr: float = option(0.003, "learning rate of biases and whatever has no rate of its own")
     tower_lr: float = option(0.0003, "learning rate of a plugged-in tower, which was trained before")
     weight_decay: float = option(0.1, "cautious weight decay of matrices, falling to 0 over the run")
     warmup: float = option(0.02, "share of the run over which the learning rate rises from 0")
     decay: float = option(0.5, "share of the run, at its end, over which the learning rate falls")
     final_lr: float = option(0.0, "where the learning rate falls to, relative to its top")
-    momentum_warmup: float = option(0.1, "share of the run over which Muon's momentum rises from 0.85 to 0.95")
+    momentum_warmup: float = option(0.1, "share of the run over which Muon's momentum rises from 0.85")
+    top_momentum: float = option(0.95, "to where it rises")
+    final_momentum: float = option(0.95, "where it falls to while the learning rate falls")
+    equal_rows: bool = option(True, "Muon: gradients' rows of equal length (MuonEq)")
+    unit_size: bool = option(True, "Muon: updates of the size of an orthogonal matrix (Muon+)")
+    variance: float = option(0.9, "Muon: memory of the mean squares that updates are divided by (NorMuon); 0: they are not")
+    cautious: bool = option(True, "Muon: weights decay only where that agrees with the update")
     log_every: int = option(10, "a line in metrics.jsonl every so many steps", "steps")
     eval_every: int = option(250, "evaluate every so many steps; 0: only at the end", "steps")
     save_every: int = option(0, "a checkpoint every so many steps; 0: see save_minutes", "steps")
@@ -39,8 +46,8 @@ def check(settings: TrainSettings) -> None:
     """UserError for settings that cannot work."""
     at_least(settings, 1, "device_batch", "log_every", "keep")
     at_least(settings, 0, "steps", "total_batch", "eval_every", "save_every", "save_minutes", "lr_scale", "weight_decay")
-    at_least(settings, 0, "matrix_lr", "embedding_lr", "head_lr", "skip_lr", "scalar_lr", "tower_lr")
-    for name in ("warmup", "decay", "final_lr", "momentum_warmup"):
+    at_least(settings, 0, "matrix_lr", "embedding_lr", "head_lr", "skip_lr", "gate_lr", "scalar_lr", "tower_lr")
+    for name in ("warmup", "decay", "final_lr", "momentum_warmup", "top_momentum", "final_momentum", "variance"):
         if not 0 <= getattr(settings, name) <= 1:
             raise UserError(f"--{name} is a share and must lie between 0 and 1, not {getattr(settings, name)}")
 
@@ -60,7 +67,8 @@ def accumulation(total_batch: int, tokens_per_pass: int) -> int:
 
 
 def make_schedule(settings: TrainSettings) -> Schedule:
-    return Schedule(settings.warmup, settings.decay, settings.final_lr, settings.momentum_warmup)
+    s = settings
+    return Schedule(s.warmup, s.decay, s.final_lr, s.momentum_warmup, s.top_momentum, s.final_momentum)
 
 
 def make_optimizer(model, settings: TrainSettings, tokens_per_step: int) -> MuonAdamW:
@@ -68,7 +76,7 @@ def make_optimizer(model, settings: TrainSettings, tokens_per_step: int) -> Muon
     batch = batch_scale(tokens_per_step) if isinstance(model, GPT) else 1.0
     width = width_scale(model.config.n_embd) if isinstance(model, GPT) else 1.0
     by_batch = settings.lr_scale * batch
-    # Betas and decay are nanochat's. The two scales have no true gradient as long as all blocks give 0, as they do at first: their
+    # Betas and decay are nanochat's. The scales and backout have no true gradient as long as all blocks give 0, as they do at first: their
     # epsilon is large enough to keep AdamW from following rounding errors.
     groups = {
         "matrix": Group(settings.matrix_lr * by_batch, settings.weight_decay),
@@ -77,7 +85,9 @@ def make_optimizer(model, settings: TrainSettings, tokens_per_step: int) -> Muon
         "head": Group(settings.head_lr * by_batch * width, 0.01, (0.8, 0.96)),
         "residual": Group(settings.skip_lr / 100 * by_batch, 0.05, (0.8, 0.95), 1e-7),
         "skip": Group(settings.skip_lr * by_batch, 0.0, (0.96, 0.95), 1e-7),
+        "gate": Group(settings.gate_lr * settings.lr_scale, 0.0, (0.8, 0.95), 1e-5),
         "scalar": Group(settings.scalar_lr * settings.lr_scale, 0.0, (0.9, 0.99)),
         "tower": Group(settings.tower_lr * settings.lr_scale, 0.0, (0.9, 0.99)),
     }
-    return MuonAdamW(model, groups)
+    muon = Muon(settings.equal_rows, settings.unit_size, settings.variance, settings.cautious)
+    return MuonAdamW(model, groups, muon)

@@ -88,8 +88,10 @@ def recomputed_numbers(model, prompt, steps, temperature=0.0, top_k=None, stream
         token = int(sample(logits, torch.tensor([stream.random()], dtype=torch.float64) if temperature else None, temperature, top_k))
         ended = ended and token in (ord("."), ord(","))
         if token == offer:
-            begun.append((len(said), format_value(*(output.side[name][0, -1].item() for name in ("result", "decimals")))))
-            queue, ended = begun[-1][1][1:], True
+            at = output.side["speaks"][0].nonzero()[-1].item()  # before the last token where the prompt itself began the number
+            number, ahead = format_value(*(output.side[name][0, at].item() for name in ("result", "decimals"))), len(prompt) + len(said) - 1
+            begun.append((len(said), number))
+            queue, ended = number[ahead - at + 1 :], True
         said.append(token)
     return said, begun
 

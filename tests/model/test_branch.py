@@ -90,7 +90,7 @@ def test_every_parameter_has_one_kind_with_and_without_a_branch(make_model):
     assert {name for name, kind in kinds.items() if kind == "matrix"} == {
         name for name, p in model.named_parameters() if name.startswith("blocks.") and p.dim() == 2 and "embedding" not in name
     }
-    assert kinds["embedding.weight"] == "embedding" and kinds["head.weight"] == "head" and kinds["skip_scale"] == "skip"
+    assert kinds["embedding.weight"] == "embedding" and kinds["head.weight"] == "head" and kinds["stream.skip_scale"] == "skip"
     assert {kind for name, kind in kinds.items() if "value_embedding" in name} == {"value_embedding"}
     model.attach(Probe(0, model.config.n_embd))
     more = parameter_kinds(model)

@@ -17,11 +17,18 @@ def norm(x):
     return x / (x.pow(2).mean(-1, keepdim=True) + torch.finfo(x.dtype).eps).sqrt()
 
 
+PLAIN = {"layer_scales": False, "smear": False, "backout": False, "logit_softcap": 0.0, "qk_scale": 1.0}
+
+
 def reference_logits(model: GPT, row: torch.Tensor) -> torch.Tensor:
     """(T, V): the equations of gpt.py and attention.py for one row, an explicit softmax a head and no shared code."""
     c, p = model.config, dict(model.named_parameters())
     T, H, d = len(row), c.n_head, c.n_embd // c.n_head
-    x = x0 = norm(p["embedding.weight"][row])
+    x = norm(p["embedding.weight"][row])
+    if c.smear:
+        share = p["stream.smear_scale"] * torch.sigmoid(x[:, :24] @ p["stream.smear_gate.weight"][0])
+        x = x + share[:, None] * torch.cat([torch.zeros(1, x.shape[1]), x[:-1]])
+    x0 = middle = x
     theta = c.rope_base ** (-torch.arange(0, d, 2) / d)
     angle = torch.arange(T)[:, None] * theta  # (T, d/2)
     turn = torch.polar(torch.ones_like(angle), angle)
@@ -35,7 +42,8 @@ def reference_logits(model: GPT, row: torch.Tensor) -> torch.Tensor:
             name: p[f"blocks.{i}.{name}.weight"]
             for name in ("attention.query", "attention.key", "attention.value", "attention.out", "mlp.up", "mlp.down")
         }
-        x = p["residual_scale"][i] * x + p["skip_scale"][i] * x0
+        if c.layer_scales:
+            x = p["stream.residual_scale"][i] * x + p["stream.skip_scale"][i] * x0
         n, heads = norm(x), []
         for h in range(H):
             g = h * c.n_kv_head // H
@@ -44,15 +52,19 @@ def reference_logits(model: GPT, row: torch.Tensor) -> torch.Tensor:
             if f"blocks.{i}.value_embedding.weight" in p:
                 gate = 3 * torch.sigmoid(n[:, :12] @ p[f"blocks.{i}.attention.value_gate.weight"][g])
                 v = v + gate[:, None] * p[f"blocks.{i}.value_embedding.weight"][row][:, shared]
-            scores = (1.2 * norm(rotated(q))) @ (1.2 * norm(rotated(k))).T / math.sqrt(d)
+            scores = (c.qk_scale * norm(rotated(q))) @ (c.qk_scale * norm(rotated(k))).T / math.sqrt(d)
             scores = scores.masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), -math.inf)
             heads.append(scores.softmax(-1) @ v)
         x = x + torch.cat(heads, dim=1) @ w["attention.out"].T
         x = x + (norm(x) @ w["mlp.up"].T).clamp(min=0) ** 2 @ w["mlp.down"].T
-    return c.logit_softcap * torch.tanh(norm(x) @ p["head.weight"].T / c.logit_softcap)[:, : c.vocab_size]
+        middle = x if i == c.n_layer // 2 else middle
+    if c.backout:
+        x = x - p["stream.backout_scale"] * middle
+    logits = (norm(x) @ p["head.weight"].T)[:, : c.vocab_size]
+    return c.logit_softcap * torch.tanh(logits / c.logit_softcap) if c.logit_softcap else logits
 
 
-@pytest.mark.parametrize("overrides", [{}, {"depth": 3, "n_kv_head": 1}, {"value_embeddings": False}, {"vocab_size": 500}])
+@pytest.mark.parametrize("overrides", [{}, {"depth": 3, "n_kv_head": 1}, {"value_embeddings": False}, {"vocab_size": 500}, PLAIN])
 def test_logits_are_those_of_the_equations(make_model, ids, overrides):
     model = make_model(aspect_ratio=32, **overrides)
     with torch.no_grad():
@@ -172,8 +184,8 @@ def test_initial_values_have_the_documented_statistics():
     for part, std in expected.items():
         found = [x for name, x in p.items() if re.search(part, name)]
         assert found and all(abs(x.std().item() - std) <= 0.03 * std for x in found), part
-    torch.testing.assert_close(p["residual_scale"][[0, -1]], torch.tensor([1.15, 1.05]))
-    torch.testing.assert_close(p["skip_scale"][[0, -1]], torch.tensor([0.20, 0.05]))
+    torch.testing.assert_close(p["stream.residual_scale"][[0, -1]], torch.tensor([1.15, 1.05]))
+    torch.testing.assert_close(p["stream.skip_scale"][[0, -1]], torch.tensor([0.20, 0.05]))
     assert p["blocks.5.attention.value_gate.weight"].min() >= 0 and p["blocks.5.attention.value_gate.weight"].max() <= 0.02
 
 

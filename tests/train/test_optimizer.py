@@ -3,6 +3,7 @@
 import math
 import os
 import socket
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,9 +18,9 @@ from nanochat.model.gpt import GPT
 from nanochat.model.kinds import KINDS
 from nanochat.model.presets import make_config
 from nanochat.train import optimizer as module
-from nanochat.train.optimizer import Group, MuonAdamW, average, polar
+from nanochat.train.optimizer import Group, Muon, MuonAdamW, average, polar
 
-GROUPS = {kind: Group(0.01, 0.1) for kind in KINDS}
+GROUPS = {kind: Group(0.01, 0.1, eps=1e-5) for kind in KINDS}
 
 
 @given(st.integers(1, 4), st.integers(2, 40), st.integers(2, 40), st.integers(0, 10**6))
@@ -48,21 +49,38 @@ def set_gradients(model, step):
         p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(100 * step + i))
 
 
-def test_muon_follows_its_equations_matrix_by_matrix():
+PLAIN = Muon(equal_rows=False, unit_size=False, variance=0.0, cautious=False)
+
+
+@pytest.mark.parametrize(
+    "muon", [PLAIN, replace(PLAIN, equal_rows=True), replace(PLAIN, unit_size=True), replace(PLAIN, variance=0.8), Muon()]
+)
+def test_muon_follows_its_equations_matrix_by_matrix(muon):
     torch.manual_seed(0)
     model = Matrices()
-    optimizer = MuonAdamW(model, {"matrix": Group(lr=0.02, weight_decay=0.3)})
+    optimizer = MuonAdamW(model, {"matrix": Group(lr=0.02, weight_decay=0.3)}, muon)
     expected = {n: p.detach().clone() for n, p in model.named_parameters()}
     momentum = {n: torch.zeros_like(p) for n, p in expected.items()}
+    squares = dict.fromkeys(expected, 0.0)
     for step in range(3):
         set_gradients(model, step)
         for name, p in model.named_parameters():
             g, w = p.grad, expected[name]
             momentum[name] = 0.9 * momentum[name] + 0.1 * g
-            u = polar((0.1 * g + 0.9 * momentum[name])[None])[0]
+            u = 0.1 * g + 0.9 * momentum[name]
+            if muon.equal_rows:
+                u = torch.stack([row * u.norm() / len(u) ** 0.5 / row.norm() for row in u])
+            u = polar(u[None])[0]
+            if muon.unit_size:
+                u = u / u.norm() * min(u.shape) ** 0.5
+            if muon.variance:
+                along = 1 if u.shape[0] >= u.shape[1] else 0
+                squares[name] = muon.variance * squares[name] + (1 - muon.variance) * (u**2).mean(along, keepdim=True)
+                divided = u / squares[name].sqrt()
+                u = divided / divided.norm() * u.norm()
             rate = 0.5 * 0.02 * math.sqrt(max(1, w.shape[0] / w.shape[1]))
-            agrees = u * w >= 0
-            expected[name] = w - rate * (u + 0.5 * 0.3 * w * agrees)
+            decays = u * w >= 0 if muon.cautious else torch.ones_like(w)
+            expected[name] = w - rate * (u + 0.5 * 0.3 * w * decays)
         optimizer.step(lr=0.5, momentum=0.9, decay=0.5)
     for name, p in model.named_parameters():
         torch.testing.assert_close(p.detach(), expected[name], rtol=1e-4, atol=1e-5)
