@@ -19,39 +19,18 @@ from nanochat.data.sources import TextOptions, check_text, text_inputs
 from nanochat.data.tokenizer import HOW_TO_MAKE, Tokenizer
 from nanochat.evaluate.bpb import bits_per_byte
 from nanochat.model.gpt import GPT
-from nanochat.model.presets import make_config
+from nanochat.model.options import ModelOptions, model_config
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint, settings
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings, accumulation
 from nanochat.train.text import text_loader, validation_text
 
-MODEL_OPTIONS = (
-    "aspect_ratio",
-    "head_dim",
-    "sequence_len",
-    "value_embeddings",
-    "layer_scales",
-    "smear",
-    "backout",
-    "logit_softcap",
-    "qk_scale",
-)
 PROMPTS = ("The sun is", "A dog has four", "Every morning the")
 
 
 @dataclass
-class Config(TrainSettings, TextOptions, StageConfig):
-    depth: int = option(12, "number of layers", "layers")
-    aspect_ratio: int = option(64, "width of the model per layer, rounded up to whole heads")
-    head_dim: int = option(128, "width of an attention head")
-    sequence_len: int = option(2048, "context", "tokens")
-    value_embeddings: bool = option(True, "add value embeddings in every second layer")
-    layer_scales: bool = option(True, "learned scales of the residual stream and of what entered it, in each layer")
-    smear: bool = option(True, "add some of the embedding of the token before")
-    backout: bool = option(True, "take out of the last layer's output some of the middle one's")
-    logit_softcap: float = option(15.0, "logits stay below; 0: no limit")
-    qk_scale: float = option(1.2, "length of normalised queries and keys")
+class Config(ModelOptions, TrainSettings, TextOptions, StageConfig):
     tokens: int = option(0, "how much to train on; 0: see tokens_per_param", "tokens")
     tokens_per_param: float = option(12.0, "how much to train on for each weight that is multiplied", "tokens")
     eval_tokens: int = option(10_485_760, "validation text per evaluation, at most all there is", "tokens")
@@ -65,7 +44,7 @@ def check(config: Config) -> None:
     at_least(config, 1, "eval_tokens")
     if not (config.steps or config.tokens or config.tokens_per_param):
         raise UserError("there is nothing to train on: give --steps, --tokens or --tokens_per_param above 0")
-    _model_config(config, vocab_size=1)  # refuses sizes that do not fit together
+    model_config(config, vocab_size=1)  # refuses sizes that do not fit together
 
 
 def inputs(config: Config) -> list[Input]:
@@ -75,7 +54,7 @@ def inputs(config: Config) -> list[Input]:
 def work(config: Config, run: Run) -> str:
     tokenizer = Tokenizer.load()
     torch.manual_seed(derive_seed(config.seed, "base model"))
-    model = GPT(_model_config(config, tokenizer.vocab_size))
+    model = GPT(model_config(config, tokenizer.vocab_size))
     batches = text_loader(config, run, tokenizer, "train", config.sequence_len, derive_seed(config.seed, "base text"))
     config = replace(config, steps=_steps(config, model, batches.tokens_per_step))
     counts = model.num_params()
@@ -93,11 +72,6 @@ def work(config: Config, run: Run) -> str:
     run.result(params=counts["total"], **{f"params/{kind}": n for kind, n in counts.items() if kind != "total"}, **metrics)
     _say_samples(config, run, model, tokenizer)
     return f"{counts['total'] / 1e6:.1f} M parameters, {metrics['tokens'] / 1e6:.1f} M tokens, val {metrics['val_bpb']:.4f} bits per byte"
-
-
-def _model_config(config: Config, vocab_size: int):
-    sizes = {name: getattr(config, name) for name in MODEL_OPTIONS}
-    return make_config(config.depth, vocab_size=vocab_size, **sizes)
 
 
 def _steps(config: Config, model: GPT, tokens_per_pass: int) -> int:

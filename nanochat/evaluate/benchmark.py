@@ -4,11 +4,9 @@ What is compared runs alternately, once each per round, so that whatever else th
 over the rounds and the median of the rounds' ratios.
 """
 
-import ctypes
 import itertools
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 
@@ -29,6 +27,7 @@ from nanochat.infer.engine import Engine
 from nanochat.model.gpt import GPT
 from nanochat.model.presets import make_config
 from nanochat.train.chat import Joined, conversation_loss
+from nanochat.train.hardware import peak_megabytes
 from nanochat.train.settings import TrainSettings, make_optimizer
 
 VOCABULARY = 2048
@@ -156,7 +155,7 @@ class Bench:
         memory, passes = {}, {}
         for name, dag in (("plain", False), ("dag", True)):
             at = iter(batches)
-            memory[name] = _peak_megabytes(self.device, lambda dag=dag: self._pass(dag, batches[0]))
+            memory[name] = peak_megabytes(self.device, lambda dag=dag: self._pass(dag, batches[0]))
             passes[name] = lambda dag=dag, at=at: self._pass(dag, next(at))
         times = alternately(passes, rounds)
         optimizers = {name: self._optimizer_step(dag) for name, dag in (("plain", False), ("dag", True))}
@@ -233,20 +232,3 @@ def _items(tokenizer) -> Joined:
     texts = [[tokenizer.bos_id, *tokenizer.encode(text)] for text, _ in zip(corpus.documents("train"), range(DOCUMENTS), strict=False)]
     documents = [Rendered(ids, [0] + [1] * (len(ids) - 1)) for ids in texts]
     return Joined([chats, ArithmeticTexts(tokenizer, ExpressionSettings(), EXPRESSIONS, seed=0), documents])
-
-
-def _peak_megabytes(device: torch.device, work: Callable) -> float:
-    """The most memory this process held during `work`: on a GPU what torch allocated, else resident memory (0 where Linux's /proc is
-    missing). Freed memory is given back to the system first."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        work()
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    with suppress(OSError), open("/proc/self/clear_refs", "w") as f:
-        f.write("5")  # the peak counts from here (proc(5))
-    work()
-    with suppress(OSError), open("/proc/self/status") as f:
-        return next((int(line.split()[1]) / 1e3 for line in f if line.startswith("VmHWM")), 0.0)
-    return 0.0

@@ -1,8 +1,10 @@
-"""What the machine can do, and making it do so: peak arithmetic and use of GPUs, and the C library's way with freed memory."""
+"""What the machine can do, and making it do so: peak arithmetic, use of GPUs, memory, energy, the C library's way with freed memory."""
 
 import contextlib
 import ctypes
+import glob
 import sys
+from collections.abc import Callable
 
 import torch
 
@@ -52,3 +54,52 @@ def keep_freed_memory() -> None:
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(mmap_threshold, 1 << 30)
             libc.mallopt(trim_threshold, 1 << 30)
+
+
+def peak_megabytes(device: torch.device, work: Callable) -> float:
+    """The most memory this process held during `work`: on a GPU what torch allocated, else resident memory (0 where Linux's /proc is
+    missing). Freed memory is given back to the system first."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as f:
+        f.write("5")  # the peak counts from here (proc(5))
+    work()
+    with contextlib.suppress(OSError), open("/proc/self/status") as f:
+        return next((int(line.split()[1]) / 1e3 for line in f if line.startswith("VmHWM")), 0.0)
+    return 0.0
+
+
+class Energy:
+    """Joules used since it was made: by a GPU as NVML counts them, else by the processors' packages as RAPL does."""
+
+    COUNTERS = "/sys/class/powercap/intel-rapl:*/energy_uj"
+
+    def __init__(self, device: torch.device):
+        self.device, self.began = device, None
+        self.began = self._count()
+
+    def joules(self) -> float | None:
+        """None where nobody counts: without a GPU's driver, in a virtual machine, or without the right to read the counters."""
+        now = self._count()
+        if not now or not self.began or now.keys() != self.began.keys():
+            return None
+        return sum(count - self.began[name] for name, count in now.items() if count >= self.began[name])  # one that began anew is left out
+
+    def _count(self) -> dict[str, float]:
+        if self.device.type == "cuda":
+            with contextlib.suppress(Exception):  # NVML's errors are its own, and it is an extra
+                import pynvml
+
+                pynvml.nvmlInit()
+                uuid = f"GPU-{torch.cuda.get_device_properties(self.device).uuid}"
+                return {"gpu": pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(uuid)) / 1e3}
+            return {}
+        found = {}
+        for path in glob.glob(self.COUNTERS):
+            with contextlib.suppress(OSError, ValueError), open(path) as f:
+                found[path] = int(f.read()) / 1e6
+        return found
