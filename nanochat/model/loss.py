@@ -4,7 +4,8 @@
     d nll / d z = (softmax(s) - [target]) (1 - tanh^2(z / c))
 
 Written out by hand because the logits are by far the largest tensors of a small model: rows are worked through in pieces that
-fit a cache, in place, and only d nll / d z is kept, in the precision of x. With tanh(a) = 2 sigmoid(2a) - 1, which costs a third
+fit a cache, in place, and never exist all at once. What the backward pass needs is d nll / d z: where it is small it is kept, in the
+precision of x; where it is not, each piece is computed a second time. With tanh(a) = 2 sigmoid(2a) - 1, which costs a third
 of it on a CPU; |s| <= c, so exp needs no shift. The logits and everything made from them are float32 at any precision of x.
 """
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 LOGITS_AT_ONCE = {"cpu": 1 << 19, "cuda": 1 << 27}  # per piece: 2 MB of float32 stay in cache, 512 MB fill a GPU
+LOGITS_KEPT = {"cpu": 1 << 27, "cuda": 1 << 28}  # at most so many slopes wait for the backward pass: 512 MB each
 
 
 def capped(logits: Tensor, cap: float) -> Tensor:
@@ -26,24 +28,37 @@ def capped_nll(x: Tensor, weight: Tensor, targets: Tensor, cap: float) -> Tensor
 
 class _CappedNLL(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, targets, cap, keep):
+    def forward(ctx, x, weight, targets, cap, needs_grad):
         N, V = len(x), len(weight)
-        rows = max(1, LOGITS_AT_ONCE.get(x.device.type, 1 << 27) // V)
         nll = torch.empty(N, dtype=torch.float32, device=x.device)
+        most = LOGITS_KEPT.get(x.device.type, 1 << 27)
+        keep = needs_grad and N * V <= most
         slope = torch.empty(N, V, dtype=x.dtype, device=x.device) if keep else None
-        for start in range(0, N, rows):
-            here = slice(start, start + rows)
-            out = slope[here] if keep else None
-            nll[here] = _piece(x[here], weight, targets[here], cap, out)
-        if keep:
-            ctx.save_for_backward(x, weight, slope)
+        for here in _pieces(x, V):
+            nll[here] = _piece(x[here], weight, targets[here], cap, slope[here] if keep else None)
+        if needs_grad:
+            ctx.save_for_backward(x, weight, slope if keep else targets)
+            ctx.cap, ctx.kept = cap, keep
         return nll
 
     @staticmethod
     def backward(ctx, grad):
-        x, weight, slope = ctx.saved_tensors  # slope (N, V)
+        x, weight, saved = ctx.saved_tensors
         grad = grad.to(x.dtype)[:, None]
-        return (slope @ weight).mul_(grad), slope.T @ (x * grad), None, None, None
+        if ctx.kept:  # saved: the slopes (N, V)
+            return (saved @ weight).mul_(grad), saved.T @ (x * grad), None, None, None
+        dx, dw = torch.empty_like(x), torch.zeros(weight.shape, dtype=torch.float32, device=x.device)
+        for here in _pieces(x, len(weight)):  # saved: the targets (N,)
+            slope = torch.empty(len(x[here]), len(weight), dtype=x.dtype, device=x.device)
+            _piece(x[here], weight, saved[here], ctx.cap, slope)
+            torch.mul(slope @ weight, grad[here], out=dx[here])
+            dw += slope.T @ (x[here] * grad[here])
+        return dx, dw.to(weight.dtype), None, None, None
+
+
+def _pieces(x: Tensor, vocabulary: int) -> list[slice]:
+    rows = max(1, LOGITS_AT_ONCE.get(x.device.type, 1 << 27) // vocabulary)
+    return [slice(start, min(start + rows, len(x))) for start in range(0, len(x), rows)]
 
 
 def _piece(x: Tensor, weight: Tensor, targets: Tensor, cap: float, slope: Tensor | None) -> Tensor:

@@ -21,15 +21,17 @@ def gradients(function, x, weight, targets, cap, upstream):
     return nll.detach(), x.grad, weight.grad
 
 
-@given(
-    st.integers(1, 40), st.integers(2, 50), st.integers(0, 10**6), st.sampled_from([0.0, 1.0, 15.0, 30.0]), st.sampled_from([16, 1 << 19])
-)
-def test_value_and_gradients_are_autograds(n, vocab, seed, cap, at_once):
+AT_ONCE, CAPS = st.sampled_from([16, 1 << 19]), st.sampled_from([0.0, 1.0, 15.0, 30.0])
+
+
+@given(st.integers(1, 40), st.integers(2, 50), st.integers(0, 10**6), CAPS, AT_ONCE, st.booleans())
+def test_value_and_gradients_are_autograds(n, vocab, seed, cap, at_once, kept):
     g = torch.Generator().manual_seed(seed)
     x, weight, upstream = torch.randn(n, 8, generator=g) * 3, torch.randn(vocab, 8, generator=g) * 3, torch.randn(n, generator=g)
     targets = torch.randint(-1, vocab, (n,), generator=g)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(module.LOGITS_AT_ONCE, "cpu", at_once)  # few rows a piece, and all at once
+        patch.setitem(module.LOGITS_KEPT, "cpu", 1 << 27 if kept else 0)  # slopes kept for the backward pass, and computed again
         mine = gradients(capped_nll, x, weight, targets, cap, upstream)
     for a, b in zip(mine, gradients(by_autograd, x, weight, targets, cap, upstream), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
@@ -53,3 +55,13 @@ def test_without_gradients_nothing_is_kept():
     with torch.no_grad():
         nll = capped_nll(torch.randn(4, 8, requires_grad=True), torch.randn(10, 8), torch.tensor([1, 2, 3, 4]), 15.0)
     assert not nll.requires_grad
+
+
+@pytest.mark.parametrize(("most", "kept"), [(64 * 500, True), (64 * 500 - 1, False)])
+def test_a_large_head_keeps_nothing_of_the_size_of_the_logits(monkeypatch, most, kept):
+    monkeypatch.setitem(module.LOGITS_KEPT, "cpu", most)
+    monkeypatch.setitem(module.LOGITS_AT_ONCE, "cpu", 8 * 500)
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+        capped_nll(torch.randn(64, 8, requires_grad=True), torch.randn(500, 8), torch.randint(0, 500, (64,)), 15.0)
+    assert (max(sizes) >= 64 * 500) == kept
