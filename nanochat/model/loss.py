@@ -32,7 +32,7 @@ class _CappedNLL(torch.autograd.Function):
         N, V = len(x), len(weight)
         nll = torch.empty(N, dtype=torch.float32, device=x.device)
         most = LOGITS_KEPT.get(x.device.type, 1 << 27)
-        keep = needs_grad and N * V <= most
+        keep = needs_grad and most >= N * V
         slope = torch.empty(N, V, dtype=x.dtype, device=x.device) if keep else None
         for here in _pieces(x, V):
             nll[here] = _piece(x[here], weight, targets[here], cap, slope[here] if keep else None)
