@@ -1,0 +1,243 @@
+"""Proof that a run which was killed and went on is the run that never stopped: the same loss at every step, the same weights.
+
+Every training stage of a small pipeline runs twice from the same beginning. The second run is killed again and again: asked to stop
+(SIGTERM), or ended at once (SIGKILL) at a random moment or while it writes a checkpoint, and started again each time by the same
+command. Then all losses ever logged, the last weights and the last training state are compared bit for bit.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from nanochat.common import UserError, derive_seed
+
+STAGES = ("base_train", "dag_train", "mid_train", "chat_sft")
+WAYS = ("SIGKILL while saving", "SIGTERM", "SIGKILL")
+INTERRUPTED = 75
+PATIENCE = 600.0  # seconds for one start of a stage of this size
+
+PROFILE = """
+stages = ["tok_train", "base_train", "dag_train", "mid_train", "chat_sft"]
+[common]
+text = "embedded"
+device_batch = 4
+log_every = 1
+save_minutes = 0
+[tok_train]
+vocab_size = 900
+max_chars = 200_000
+[base_train]
+depth = 2
+aspect_ratio = 32
+head_dim = 32
+sequence_len = 128
+total_batch = {total_batch}
+steps = {steps}
+save_every = 7
+eval_every = 5
+eval_tokens = 1024
+sample_tokens = 0
+[dag_train]
+width = 32
+layers = 2
+heads = 2
+operations = 3
+steps = {steps}
+save_every = 7
+eval_every = 5
+eval_items = 5
+workers = 1
+[mid_train]
+total_batch = {total_batch}
+steps = {steps}
+save_every = 7
+eval_every = 5
+eval_passes = 1
+eval_tokens = 1024
+arithmetic = 100
+plans = 3
+plans_at = "everywhere"
+mixture = ["facts:100", "word_problems:100"]
+[chat_sft]
+total_batch = {total_batch}
+steps = {steps}
+save_every = 7
+eval_every = 5
+eval_passes = 1
+arithmetic = 100
+mixture = ["identity:100", "word_problems:100"]
+"""
+
+
+@dataclass
+class Verdict:
+    """What came out for a stage. `kills`: how, and after which step; `difference`: the first one found, "" for none."""
+
+    stage: str
+    steps: int
+    kills: list[tuple[str, int]] = field(default_factory=list)
+    losses: int = 0
+    difference: str = ""
+
+    def line(self) -> str:
+        if self.difference:
+            return f"{self.stage:<11} DIFFERS: {self.difference}"
+        how = ", ".join(f"{way} after step {step}" for way, step in self.kills)
+        return (
+            f"{self.stage:<11} {self.losses} losses of {self.steps} steps, weights and state equal; killed {len(self.kills)} times: {how}"
+        )
+
+
+class Certifier:
+    """Works in `folder`, which must be empty. `tamper(checkpoint folder)`, for tests, is called after every kill."""
+
+    def __init__(self, folder: Path, *, steps: int = 30, kills: int = 3, seed: int = 0, processes: int = 1, device: str = "cpu",
+                 tamper: Callable[[Path], None] | None = None):  # fmt: skip
+        self.folder, self.steps, self.kills, self.processes, self.device, self.tamper = folder, steps, kills, processes, device, tamper
+        self.random = random.Random(derive_seed(seed, "kills"))
+        self.profile = folder / "certify.toml"
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UserError(f"{folder} is not empty; give a folder that is, or does not exist")
+        self.profile.write_text(PROFILE.format(steps=steps, total_batch=2 * 4 * 128 * processes))
+        self.whole, self.killed = folder / "whole", folder / "killed"
+
+    def prepare(self) -> None:
+        """Makes the tokenizer that all stages share."""
+        self.finish("tok_train", self.whole)
+
+    def certify(self, stage: str) -> Verdict:
+        """Runs a stage twice after those before it have been certified, or run."""
+        shutil.rmtree(self.killed, ignore_errors=True)
+        shutil.copytree(self.whole, self.killed)
+        seconds = self.finish(stage, self.whole)
+        verdict = Verdict(stage, self.steps)
+        for i in range(self.kills):
+            if not self._kill_once(stage, WAYS[i % len(WAYS)], seconds, verdict):
+                break  # it was faster
+            if self.tamper is not None and (newest := self._checkpoints(stage)):
+                self.tamper(newest[-1])
+        try:
+            self.finish(stage, self.killed)
+            self._compare(stage, verdict)
+        except UserError as error:
+            verdict.difference = str(error)
+        return verdict
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def _start(self, stage: str, base: Path) -> subprocess.Popen:
+        command = [sys.executable, "-m", f"scripts.{stage}", f"--profile={self.profile}", f"--device={self.device}"]
+        if self.processes > 1 and stage in STAGES:
+            command[1:2] = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={self.processes}", "-m"]
+        if stage == "tok_train":
+            command.pop()
+        environment = {**os.environ, "NANOCHAT_BASE_DIR": str(base), "OMP_NUM_THREADS": "1"}
+        with open(self.folder / f"{base.name}.{stage}.log", "ab") as log:
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+    def finish(self, stage: str, base: Path) -> float:
+        """Runs a stage to its end; seconds. UserError if it fails."""
+        began = time.monotonic()
+        code = self._start(stage, base).wait(timeout=PATIENCE)
+        if code:
+            log = self.folder / f"{base.name}.{stage}.log"
+            last = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise UserError(f"{stage} ended with exit code {code} ({''.join(last)}); its log is {log}")
+        return time.monotonic() - began
+
+    def _kill_once(self, stage: str, way: str, seconds: float, verdict: Verdict) -> bool:
+        """Starts the stage and ends it the given way; False if it was done before that."""
+        before = self._step(stage)
+        process = self._start(stage, self.killed)
+        target = before + self.random.randint(1, max(1, self.steps // (self.kills + 1)))
+        saves = way == "SIGKILL while saving"
+        deadline = time.monotonic() + max(60.0, 5 * seconds)
+        try:
+            while process.poll() is None and time.monotonic() < deadline:
+                if (saves and self._saving(stage)) or (not saves and self._step(stage) >= target):
+                    break
+                time.sleep(0.0005 if saves else 0.01)
+            if not saves:
+                time.sleep(self.random.random() * seconds / (2 * self.steps))
+            done = process.poll() is not None
+            os.killpg(process.pid, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
+        except ProcessLookupError:
+            done = True
+        process.wait(timeout=PATIENCE)
+        if done:
+            return False
+        verdict.kills.append(("SIGKILL" if saves and not self._saving(stage) else way, self._step(stage)))
+        return True
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def _checkpoint_folder(self, base: Path, stage: str) -> Path:
+        return base / "checkpoints" / stage / "default"
+
+    def _saving(self, stage: str) -> bool:
+        return any(self._checkpoint_folder(self.killed, stage).glob(".step_*.tmp"))
+
+    def _checkpoints(self, stage: str, base: Path | None = None) -> list[Path]:
+        return sorted(self._checkpoint_folder(base or self.killed, stage).glob("step_*"))
+
+    def _losses(self, stage: str, base: Path) -> list[tuple[int, float]]:
+        """Every (step, loss) in metrics.jsonl, those of steps that were taken twice included."""
+        path, found = base / "stages" / stage / "metrics.jsonl", []
+        for line in path.read_text().splitlines() if path.exists() else []:
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue  # a process was killed in the middle of it
+            if "loss" in values:
+                found.append((values["step"], values["loss"]))
+        return found
+
+    def _step(self, stage: str) -> int:
+        return max((step for step, _ in self._losses(stage, self.killed)), default=0)
+
+    def _compare(self, stage: str, verdict: Verdict) -> None:
+        expected, found = dict(self._losses(stage, self.whole)), self._losses(stage, self.killed)
+        verdict.losses = len(found)
+        missing = sorted(set(expected) - {step for step, _ in found})
+        wrong = [(step, loss) for step, loss in found if expected.get(step) != loss]
+        if len(expected) != self.steps or missing:
+            verdict.difference = f"no loss was logged at step {(missing or sorted(set(range(1, self.steps + 1)) - set(expected)))[0]}"
+        elif wrong:
+            step, loss = wrong[0]
+            verdict.difference = f"the loss of step {step} is {loss!r}, without a kill {expected[step]!r}"
+        else:
+            verdict.difference = self._differing_state(stage)
+
+    def _differing_state(self, stage: str) -> str:
+        whole, killed = (self._checkpoints(stage, base)[-1] for base in (self.whole, self.killed))
+        mine, other = (load_file(path / "model.safetensors") for path in (whole, killed))
+        for name, value in mine.items():
+            if not torch.equal(value, other[name]):
+                return f"the last weights of '{name}' are not the same"
+        states = [torch.load(path / "train_state.pt", weights_only=True) for path in (whole, killed)]
+        for name in states[0].keys() - {"seconds"}:
+            if not _equal(states[0][name], states[1].get(name)):
+                return f"the last training state's '{name}' is not the same"
+        return ""
+
+
+def _equal(a, b) -> bool:
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and torch.equal(a, b)
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(_equal, a, b))
+    return a == b
