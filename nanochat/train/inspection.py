@@ -1,0 +1,112 @@
+"""Looking at the checkpoints under the base directory: what there is, where it came from, whether it is whole, how two differ."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from nanochat import common
+from nanochat.common import UserError
+from nanochat.train import checkpoint
+
+
+@dataclass
+class Entry:
+    """A finished checkpoint: its id, folder, meta.json ({} if unreadable), bytes, age in seconds."""
+
+    id: str
+    path: Path
+    meta: dict
+    size: int
+    age: float
+
+    @property
+    def parent(self) -> str:
+        return self.meta.get("parent") or ""
+
+    def figures(self) -> str:
+        """The measured values that tell checkpoints apart."""
+        values = self.meta.get("metrics") or {}
+        return ", ".join(f"{name} {value:.4g}" for name, value in values.items() if name in ("val_bpb", "val_loss", "answer_match"))
+
+
+def entries() -> list[Entry]:
+    """Every finished checkpoint, by stage and tag, oldest step first."""
+    found = []
+    for name in checkpoint.existing():
+        path = common.base_dir() / "checkpoints" / name
+        files = [p.stat() for p in path.iterdir() if p.is_file()]
+        age = time.time() - max(s.st_mtime for s in files)
+        found.append(Entry(name, path, common.read_json(path / checkpoint.META) or {}, sum(s.st_size for s in files), age))
+    return sorted(found, key=lambda e: e.id)
+
+
+def entry(name: str, among: list[Entry]) -> Entry:
+    """The checkpoint people mean by an id, or by the beginning of one (its newest); UserError if there is none."""
+    matching = [e for e in among if e.id == name or e.id.startswith(name.rstrip("/") + "/")]
+    if not matching:
+        there = ", ".join(e.id for e in among) or "none"
+        raise UserError(f"there is no checkpoint '{name}'; there are: {there}")
+    return matching[-1]
+
+
+def lineage(start: Entry, among: list[Entry]) -> list[str]:
+    """Ids from a checkpoint back to where it began; the last may be of one that is no longer there."""
+    by_id, line, at = {e.id: e for e in among}, [start.id], start
+    while at.parent and at.parent not in line:
+        line.append(at.parent)
+        if at.parent not in by_id:
+            break
+        at = by_id[at.parent]
+    return line
+
+
+def difference(a: Entry, b: Entry) -> list[str]:
+    """Lines that tell how two checkpoints differ: settings of the model, what only one has, and by how much the weights do."""
+    lines = []
+    for part in ("model_config", "branch_config", "tokenizer_hash"):
+        mine, other = (_flat(part, e.meta.get(part)) for e in (a, b))
+        lines += [
+            f"{key}: {mine.get(key)} | {other.get(key)}" for key in sorted(mine.keys() | other.keys()) if mine.get(key) != other.get(key)
+        ]
+    with safe_open(a.path / checkpoint.MODEL, "pt") as one, safe_open(b.path / checkpoint.MODEL, "pt") as two:
+        names, others = set(one.keys()), set(two.keys())
+        lines += [f"{name}: only in {e.id}" for e, only in ((a, names - others), (b, others - names)) for name in sorted(only)]
+        same = 0
+        for name in sorted(names & others):
+            x, y = one.get_tensor(name), two.get_tensor(name)
+            if x.shape != y.shape:
+                lines.append(f"{name}: {tuple(x.shape)} | {tuple(y.shape)}")
+            elif torch.equal(x, y):
+                same += 1
+            else:
+                size = (x.double() - y.double()).norm() / x.double().norm().clamp(min=1e-30)
+                lines.append(f"{name}: differs by {size:.3g} of its norm")
+    return [*lines, f"{same} of {len(names | others)} tensors are equal"]
+
+
+def _flat(prefix: str, values) -> dict:
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {k: v for name, value in values.items() for k, v in _flat(f"{prefix}.{name}", value).items()}
+
+
+def superfluous(among: list[Entry], keep: int) -> list[Entry]:
+    """All but the newest `keep` of each stage and tag, and what a kept one came from."""
+    by_folder: dict[Path, list[Entry]] = {}
+    for e in among:
+        by_folder.setdefault(e.path.parent, []).append(e)
+    kept = [e for group in by_folder.values() for e in group[-keep:]]
+    needed = {name for e in kept for name in lineage(e, among)}
+    return [e for e in among if e.id not in needed]
+
+
+def remove(unwanted: list[Entry]) -> int:
+    """Removes checkpoints; how many bytes that were."""
+    for e in unwanted:
+        (e.path / "COMPLETE").unlink(missing_ok=True)  # from here on it does not exist for readers
+        shutil.rmtree(e.path)
+    return sum(e.size for e in unwanted)

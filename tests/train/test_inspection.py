@@ -1,0 +1,84 @@
+"""The checkpoints command: what there is, whether it is whole, how two differ, and what may go."""
+
+import pytest
+import torch
+import torch.nn as nn
+
+from nanochat.train import checkpoint
+from scripts import checkpoints
+
+
+def made(stage, step, *, parent=None, width=4, seed=0, **meta):
+    torch.manual_seed(seed)
+    model = nn.Linear(width, 3)
+    checkpoint.save(stage, "", step, model, {"parent": parent, "metrics": {"val_bpb": 0.5 + step / 1000}, **meta}, {"step": step}, keep=9)
+    return f"{stage}/default/step_{step:06d}"
+
+
+@pytest.fixture
+def two_stages(base_dir):
+    first, second = made("base_train", 5), made("base_train", 10, seed=1)
+    return first, second, made("mid_train", 3, parent=first, model_config={"n_layer": 2})
+
+
+def said(capfd, *argv) -> tuple[int, str]:
+    code = checkpoints.main(list(argv))
+    told = capfd.readouterr()
+    return code, told.out + told.err
+
+
+def test_ls_names_each_with_its_parent_and_what_was_measured(two_stages, capfd):
+    code, text = said(capfd, "ls")
+    assert code == 0 and all(name in text for name in two_stages) and f"from {two_stages[0]}" in text and "val_bpb 0.51" in text
+
+
+def test_verify_finds_the_damaged_one(two_stages, base_dir, capfd):
+    assert said(capfd, "verify")[0] == 0
+    with open(base_dir / "checkpoints" / two_stages[1] / checkpoint.MODEL, "r+b") as f:
+        f.seek(-1, 2)
+        f.write(b"!")
+    code, text = said(capfd, "verify")
+    assert code == 1 and f"bad  {two_stages[1]}: model.safetensors" in text and f"ok   {two_stages[0]}" in text
+    assert said(capfd, "verify", two_stages[0])[0] == 0
+
+
+def test_diff_tells_settings_and_weights(two_stages, base_dir, capfd):
+    wide = made("mid_train", 9, width=5, model_config={"n_layer": 3})
+    code, text = said(capfd, "diff", two_stages[2], wide)
+    assert code == 0 and "model_config.n_layer: 2 | 3" in text and "weight: (3, 4) | (3, 5)" in text
+    assert "weight: differs by" in said(capfd, "diff", two_stages[0], "base_train")[1]  # the newest of the stage
+    assert "2 of 2 tensors are equal" in said(capfd, "diff", two_stages[0], two_stages[2])[1]
+
+
+def test_lineage_goes_back_to_the_beginning(two_stages, base_dir, capfd):
+    last = made("chat_sft", 1, parent=two_stages[2])
+    lost = made("chat_sft", 2, parent="mid_train/gone/step_000001")
+    assert [line.strip() for line in said(capfd, "lineage", last)[1].splitlines()] == [last, two_stages[2], two_stages[0]]
+    assert "mid_train/gone/step_000001 (no longer there)" in said(capfd, "lineage", lost)[1]
+
+
+def test_prune_leaves_the_newest_and_what_they_came_from_and_removes_only_when_told(two_stages, base_dir, capfd):
+    extra = made("base_train", 7, seed=2)
+    code, text = said(capfd, "prune")
+    assert code == 0 and extra in text and two_stages[0] not in text and "nothing was removed" in text
+    assert (base_dir / "checkpoints" / extra).exists()
+    assert "removed 1 checkpoints" in said(capfd, "prune", "--yes")[1]
+    assert sorted(checkpoint.existing()) == sorted(two_stages)
+    assert "nothing to remove" in said(capfd, "prune", "--yes")[1]
+
+
+MISTAKES = {
+    "": "say what to do", "lss": "did you mean 'ls'", "diff a": "takes 2 checkpoint ids", "verify nosuch": "no checkpoint 'nosuch'",
+    "prune --keep=0": "keep",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "told"), MISTAKES.items())
+def test_a_mistake_is_one_sentence(two_stages, capfd, words, told):
+    code, text = said(capfd, *words.split())
+    assert code == 2 and told in text and "Traceback" not in text
+
+
+def test_an_empty_base_directory_is_no_error(base_dir, capfd):
+    code, text = said(capfd, "ls")
+    assert code == 0 and "there is no checkpoint" in text
