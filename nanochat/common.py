@@ -201,7 +201,7 @@ class Compute:
 def start_compute(device: str = "auto") -> Compute:
     """Chooses device and activation dtype and, under torchrun, joins the process group (gloo on CPU, nccl on CUDA).
 
-    bfloat16 on CUDA devices of compute capability 8 and above, float32 elsewhere.
+    The precision is that of `compute_dtype`.
     """
     import torch
     import torch.distributed as dist
@@ -219,12 +219,22 @@ def start_compute(device: str = "auto") -> Compute:
         torch.cuda.set_device(local)
         torch.set_float32_matmul_precision("high")
         where = torch.device("cuda", local)
-        dtype = torch.bfloat16 if torch.cuda.get_device_capability(local)[0] >= 8 else torch.float32
     else:
-        where, dtype = torch.device(device), torch.float32
+        where = torch.device(device)
     if world_size() > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE, device_id=where if device == "cuda" else None)
-    return Compute(where, dtype, rank(), world_size())
+    return Compute(where, compute_dtype(where), rank(), world_size())
+
+
+def compute_dtype(device):
+    """Precision of activations on a torch.device: on CUDA bfloat16 from compute capability 8, where hardware has it, and float16 on 7,
+    whose matrix units have nothing else (training then scales its loss); float32 elsewhere."""
+    import torch
+
+    if device.type != "cuda":
+        return torch.float32
+    capability = torch.cuda.get_device_capability(device)[0]
+    return torch.bfloat16 if capability >= 8 else torch.float16 if capability == 7 else torch.float32
 
 
 def stop_compute() -> None:

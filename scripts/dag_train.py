@@ -201,25 +201,30 @@ def _unseen_problems(written: ExpressionSettings, config: Config, tokenizer) -> 
 
 @torch.no_grad()
 def match(model, unseen: dict, variant: Variant) -> dict[str, float]:
-    """answer_match: share of printed answers that are right; plan_match, if the variant decides: share with every decision right."""
+    """answer_match: share of printed answers that are right; plan_match, if the variant decides: share with every decision right. Every
+    process takes its share of the batches."""
     answers = plans = n = 0
     device = next(model.parameters()).device
-    for batch in unseen.values():
+    for batch in list(unseen.values())[common.rank() :: common.world_size()]:
         idx, labels, lengths = tensors_of(batch, device)
         said = [format_value(v) for v in model.answers(idx, lengths)]
         answers += sum(s == expected for s, expected in zip(said, answers_of(batch), strict=True))
         plans += int(variant.plans_right(model, idx, labels, lengths).sum()) if variant.plans_right else 0
         n += len(batch)
+    answers, plans, n = common.all_reduce_sum([answers, plans, n])
     return {"answer_match": answers / n, **({"plan_match": plans / n} if variant.plans_right else {})}
 
 
 def problem_match(model, problems: list[tuple[list[int], str]]) -> float:
-    """Share of problems (prompt, printed answer) whose planned value prints as the answer."""
-    prompts, expected = zip(*problems, strict=True)
-    idx = torch.nn.utils.rnn.pad_sequence([torch.tensor(p) for p in prompts], batch_first=True)
-    lengths, device = torch.tensor([len(p) for p in prompts]), next(model.parameters()).device
-    said = [format_value(v) for v in model.answers(idx.to(device), lengths.to(device))]
-    return sum(s == e for s, e in zip(said, expected, strict=True)) / len(expected)
+    """Share of problems (prompt, printed answer) whose planned value prints as the answer. Every process takes its share of them."""
+    mine, right = problems[common.rank() :: common.world_size()], 0
+    if mine:
+        prompts, expected = zip(*mine, strict=True)
+        idx = torch.nn.utils.rnn.pad_sequence([torch.tensor(p) for p in prompts], batch_first=True)
+        lengths, device = torch.tensor([len(p) for p in prompts]), next(model.parameters()).device
+        said = [format_value(v) for v in model.answers(idx.to(device), lengths.to(device))]
+        right = sum(s == e for s, e in zip(said, expected, strict=True))
+    return common.all_reduce_sum([right])[0] / len(problems)
 
 
 STAGE = Stage("dag_train", Config, inputs, work, check)

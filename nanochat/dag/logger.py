@@ -52,7 +52,7 @@ class DAGLogger:
 
     # -- what fit and the loss function call ----------------------------------------------------------------------------
 
-    def begin(self, passes: int = 1) -> None:
+    def begin(self, passes: float = 1) -> None:
         """The next forward pass is to be looked at; its loss is divided by `passes` before the backward pass."""
         self.watching, self._passes = True, passes
         self._values, self._grown, self._decisions = {}, {}, None

@@ -19,7 +19,6 @@ from nanochat.evaluate.benchmark import make_tokenizer
 from nanochat.infer.engine import Engine
 from nanochat.model.gpt import GPT
 from nanochat.model.options import model_config
-from nanochat.train.checkpoint import compute_dtype
 from nanochat.train.hardware import Energy, keep_freed_memory, peak_flops, peak_megabytes
 from nanochat.train.settings import accumulation, make_optimizer
 
@@ -64,7 +63,7 @@ class Training:
         if device.type == "cpu":
             keep_freed_memory()
         self.model = GPT(model_config(config, config.vocab_size)).to(device).train()
-        self.model.compute_dtype = compute_dtype(device)
+        self.model.compute_dtype = common.compute_dtype(device)
         if config.compile:
             self.model.compile_blocks()
         self.loader = TokenLoader(RandomDocuments(config.vocab_size), config.device_batch, config.sequence_len, device=device)
@@ -146,7 +145,7 @@ def writing(config, device: torch.device) -> dict[str, float]:
     torch.manual_seed(0)
     tokenizer = make_tokenizer()
     model = GPT(model_config(config, max(config.vocab_size, tokenizer.vocab_size))).to(device).eval()
-    model.compute_dtype = compute_dtype(device)
+    model.compute_dtype = common.compute_dtype(device)
     engine = Engine(model, tokenizer, calculator=None)
     rng = np.random.default_rng(0)
     prompts = [rng.integers(1, config.vocab_size, config.prompt).tolist() for _ in range(config.rows)]

@@ -65,9 +65,10 @@ class Model:
     fixed: float
     per_row: float
 
-    def memory(self, rows: int) -> float:
-        """Bytes that training on so many rows at a time holds at once."""
-        return self.state + self.fixed + rows * self.per_row
+    def memory(self, rows: int, processes: int) -> float:
+        """Bytes that each of so many processes holds at once in training on so many rows at a time: they share the optimizer's state."""
+        alike = 8 * self.params  # weights and gradients
+        return alike + (self.state - alike) / processes + self.fixed + rows * self.per_row
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Workloads:
         return self._trained(label, model, config, tokens, steps, work)
 
     def _trained(self, label, model: Model, config, tokens: Range, steps: int, work: dict, more_disk: float = 0.0) -> Workload:
-        memory = Range(0.9, 1.0, 1.25) * model.memory(config.device_batch)
+        memory = Range(0.9, 1.0, 1.25) * model.memory(config.device_batch, self.processes)
         per_step = self._tokens_per_step(config, model.length)
         disk = CHECKPOINTS * (model.state - 4 * model.params) + more_disk  # no gradients
         return Workload(label, self.names[label], work, tokens, Range(*(math.ceil(t / per_step) for t in _ends(tokens))), model.params,

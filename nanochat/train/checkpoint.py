@@ -188,7 +188,7 @@ def load_model(source: str, tag: str = "", step: int | None = None, device: torc
     load_weights(model, path)
     model.to(device)
     if isinstance(model, GPT):
-        model.compute_dtype = compute_dtype(torch.device(device))
+        model.compute_dtype = common.compute_dtype(torch.device(device))
     return model.eval(), tokenizer, meta
 
 
@@ -226,10 +226,3 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
 def load_train_state(path: Path) -> dict:
     """train_state.pt on the CPU; nothing in it can run code."""
     return torch.load(path / STATE, map_location="cpu", weights_only=True)
-
-
-def compute_dtype(device: torch.device) -> torch.dtype:
-    """Precision of activations: bfloat16 on CUDA devices that have it in hardware, float32 elsewhere."""
-    if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8:
-        return torch.bfloat16
-    return torch.float32

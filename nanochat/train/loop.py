@@ -22,6 +22,7 @@ from nanochat import common
 from nanochat.common import Interrupted, UserError
 from nanochat.train import checkpoint
 from nanochat.train.hardware import gpu_usage, keep_freed_memory, peak_flops
+from nanochat.train.scaler import LossScaler
 from nanochat.train.settings import TrainSettings, accumulation, check, make_optimizer, make_schedule
 
 SAY_SECONDS = 10.0  # a line for people about as often
@@ -36,6 +37,7 @@ UNSAID = (
     "examples_per_s",
     "gpu_memory",
     "gpu_utilisation",
+    "loss_scale",
 )  # said otherwise, or logged only
 
 
@@ -54,11 +56,11 @@ class Batches(Protocol):
 class Observer(Protocol):
     """Somebody who looks closer at the steps that are logged, in the first process."""
 
-    def begin(self, passes: int) -> None:
+    def begin(self, passes: float) -> None:
         """The next call of loss_fn is to be observed; its loss is divided by `passes`."""
 
     def get_wandb_logging_dict(self) -> dict[str, float]:
-        """What was seen, with all gradients of the step still in place."""
+        """What was seen, with all gradients of this process's passes still in place."""
 
     def console_line(self) -> str:
         """A line for people after each evaluation; "" for none."""
@@ -91,6 +93,7 @@ class _Fit:
         if self.compute.device.type == "cpu":
             keep_freed_memory()
         self.optimizer = make_optimizer(model, settings, self.tokens_per_step)
+        self.optimizer.scaler = LossScaler() if self.compute.dtype == torch.float16 else None
         self.schedule = make_schedule(settings)
         self.step, self.seconds = 0, 0.0  # optimizer steps done, and the time they took without evaluations and saves
         self.first, self.waited, self.observed = 0, 0.0, {}  # steps done before; seconds waited for data; what the observer saw last
@@ -115,6 +118,7 @@ class _Fit:
             if self._is_logged(self.step):
                 values = {"loss": loss, "lr": lr, "progress": round(self.progress(), 6)}
                 values |= {**self._speed(time.monotonic() - began), **self._mean_over_processes(extra)}
+                values |= {"loss_scale": self.optimizer.loss_scale} if self.optimizer.scaler else {}
                 observed = self.observed
             if self.evaluate_fn and self.settings.eval_every and self.step % self.settings.eval_every == 0 and not self.finished():
                 measured, evaluated = self._evaluate(), self.step
@@ -165,18 +169,23 @@ class _Fit:
     def _passes(self) -> tuple[torch.Tensor, dict]:
         """Forward and backward passes of a step: the sum of their losses, and what loss_fn had to say about the last."""
         total, extra, observed = 0.0, {}, False
+        parts = self.accumulate / self.optimizer.loss_scale
         for i in range(self.accumulate):
             began = time.monotonic()
             batch = next(self.batches)
             self.waited += time.monotonic() - began
             if self.observer and i + 1 == self.accumulate and self._is_logged(self.step + 1):
                 observed = True
-                self.observer.begin(self.accumulate)
+                self.observer.begin(parts)
             loss, extra = self.loss_fn(self.model, batch)
-            (loss / self.accumulate).backward()
+            if i + 1 == self.accumulate:
+                self.optimizer.last_pass(hold=observed)
+            (loss / parts).backward()
             total = total + loss.detach()
         if observed:
-            self.observed = self.observer.get_wandb_logging_dict()
+            with self.optimizer.unscaled():
+                self.observed = self.observer.get_wandb_logging_dict()
+        self.optimizer.send_gradients()
         return total, extra
 
     def _agree(self) -> tuple[bool, bool]:
@@ -254,11 +263,11 @@ class _Fit:
         random, cursors = self._gather(_random_state(self.compute.device)), self._gather(self.batches.state_dict())
         state = {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum, "loss_weight": self.loss_weight, "random": random,
                  "batches": cursors[:1] if all(c == cursors[0] for c in cursors) else cursors}  # fmt: skip
+        state["optimizer"] = self.optimizer.state_dict()  # whole in the first process, with the help of all
 
         def write():
-            full = {**state, "optimizer": self.optimizer.state_dict()}
             meta = {**self.meta, "metrics": metrics}
-            return checkpoint.save(self.run.stage, self.run.tag, self.step, self.model, meta, full, self.settings.keep, self.stale)
+            return checkpoint.save(self.run.stage, self.run.tag, self.step, self.model, meta, state, self.settings.keep, self.stale)
 
         began = time.monotonic()
         path = common.from_first(write)

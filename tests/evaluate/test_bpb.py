@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from nanochat.common import UserError
+from nanochat.common import UserError, rank, world_size
 from nanochat.evaluate.bpb import bits_per_byte
 from tests.evaluate.fakes import Bigram, byte_tokenizer
+from tests.processes import in_processes
 
 
 def batch(text, ignore=()):
@@ -56,3 +57,17 @@ def test_the_model_is_left_in_the_mode_it_was_in():
     model = Bigram({}).train()
     bits_per_byte(model, [batch("ab")], byte_tokenizer().token_bytes, 1)
     assert model.training
+
+
+TEXTS = ("abab", "bbaab", "a", "abbbbbbbbb")
+
+
+def share_of_texts() -> float:
+    model = Bigram({"a": {"b": 0.25}, "b": {"a": 0.5}})
+    mine = [batch(text + "a") for text in TEXTS[rank() :: world_size()]]
+    return bits_per_byte(model, mine, byte_tokenizer().token_bytes, 9)
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_several_processes_measure_what_one_does_whoever_has_how_much(tmp_path, world):
+    assert in_processes(world, share_of_texts, tmp_path) == [pytest.approx(share_of_texts(), rel=1e-12)] * world

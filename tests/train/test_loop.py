@@ -238,6 +238,31 @@ def test_a_batch_that_cannot_be_reached_is_refused_before_anything_is_written(ma
     assert checkpoint.existing() == []
 
 
+def test_float16_scales_its_loss_leaves_out_what_overflows_and_goes_on_with_the_same_scale(make_run, make_gpt, tokenizer):
+    def train(run):
+        run.compute.dtype, batches = torch.float16, CountingBatches()
+
+        def loss_fn(model, batch):
+            loss, some = model(*batch).loss, model.head.weight[0, 0]
+            assert model.compute_dtype == torch.float16
+            return (loss + 1e36 * (some - some.detach()) if batches.n in (3, 9) else loss), {}  # infinite, once it is scaled
+
+        start(run, make_gpt(), tokenizer, batches, loss_fn)
+
+    settings = {"steps": 20, "total_batch": 64, "lr_scale": 2.0}
+    whole, first = make_run("mid_train", **settings), make_run(**settings)
+    train(whole)
+    scales = [line["loss_scale"] for line in lines(whole) if "loss" in line]
+    assert scales == [2.0**16] * 2 + [2.0**15] * 6 + [2.0**14] * 12 and losses(whole)[20] < losses(whole)[1] - 0.3
+    stop_at(first, 5)
+    with pytest.raises(Interrupted):
+        train(first)
+    train(make_run(**settings))
+    assert losses(first) == losses(whole)
+    saved = checkpoint.load_train_state(checkpoint.latest("base_train"))["optimizer"]
+    assert saved["scaler"] == {"scale": 2.0**14, "good_steps": 11} and saved["steps"] == 18
+
+
 class Seen:
     """An observer that notes when it is asked, and whether gradients are there."""
 
