@@ -25,6 +25,7 @@ from nanochat.train.chat import (
     observer_of,
     set_plans,
     task_inputs,
+    trained_targets,
     training_mixture,
 )
 from nanochat.train.loop import fit
@@ -63,6 +64,7 @@ def work(config: Config, run: Run) -> str:
         batches=make_loader(Joined([conversations, arithmetic]), config, run, tokenizer, length, "fine-tuning"),
         loss_fn=partial(conversation_loss, logger=observer),
         observer=observer,
+        targets=trained_targets,
         evaluate=UnseenLoss(config, run, tokenizer, length),
         meta={**checkpoint.describe(model, tokenizer), "arithmetic_as": written},
         parent=source["id"],

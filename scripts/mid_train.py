@@ -34,6 +34,7 @@ from nanochat.train.chat import (
     observer_of,
     set_plans,
     task_inputs,
+    trained_targets,
     training_mixture,
 )
 from nanochat.train.loop import fit
@@ -82,6 +83,7 @@ def work(config: Config, run: Run) -> str:
         batches=_batches(config, run, tokenizer, model.config.sequence_len),
         loss_fn=partial(conversation_loss, logger=observer),
         observer=observer,
+        targets=trained_targets,
         evaluate=lambda model: {**unseen(model), "val_bpb": _val_bpb(config, run, tokenizer, model)},
         meta={**checkpoint.describe(model, tokenizer), "arithmetic_as": config.arithmetic_as},
         parent=base["id"],

@@ -153,6 +153,11 @@ def conversation_loss(model, batch: ConversationBatch, logger=None) -> tuple[tor
     return output.loss, (output.side or {}).get("metrics", {})
 
 
+def trained_targets(batch: ConversationBatch) -> torch.Tensor:
+    """Over how many targets `conversation_loss` is the mean."""
+    return (batch.targets >= 0).sum()
+
+
 @torch.no_grad()
 def validation_loss(model, batches: Iterable[ConversationBatch], passes: int) -> float:
     """Mean nats per trained token over `passes` batches of every process. UserError if not one token was trained."""

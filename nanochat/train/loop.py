@@ -4,6 +4,7 @@
               `state_dict` / `load_state_dict` (of plain values); what it yields only `loss_fn` looks into
               examples handed out so far by this process as `examples`, if it counts them
     loss_fn   (model, batch) -> (loss, {name: number or tensor to log})
+    targets   (batch) -> scalar tensor: over how many targets its loss is the mean, if that differs between batches
     evaluate  (model) -> {name: number}
     observer  looks closer at the steps that are logged: dag/logger.py
 
@@ -24,6 +25,7 @@ from nanochat.train import checkpoint
 from nanochat.train.hardware import gpu_usage, keep_freed_memory, peak_flops
 from nanochat.train.scaler import LossScaler
 from nanochat.train.settings import TrainSettings, accumulation, check, make_optimizer, make_schedule
+from nanochat.train.weighing import weighed
 
 SAY_SECONDS = 10.0  # a line for people about as often
 AVERAGE = 0.95  # memory of the running mean of the loss
@@ -67,7 +69,8 @@ class Observer(Protocol):
 
 
 def fit(run, settings: TrainSettings, *, model: torch.nn.Module, batches: Batches, loss_fn: Callable, evaluate: Callable | None = None,
-        observer: Observer | None = None, meta: dict, parent: str | None = None) -> dict[str, float]:  # fmt: skip
+        observer: Observer | None = None, targets: Callable | None = None, meta: dict,
+        parent: str | None = None) -> dict[str, float]:  # fmt: skip
     """Trains `model` under the stage contract of `run` and returns the final metrics.
 
     `meta` goes into every checkpoint: what `checkpoint.build_model` needs, and the tokenizer's hash. `parent` is the id of the
@@ -75,15 +78,15 @@ def fit(run, settings: TrainSettings, *, model: torch.nn.Module, batches: Batche
     requested and everything is saved; UserError when the loss is not a number.
     """
     check(settings)
-    return _Fit(run, settings, model, batches, loss_fn, evaluate, observer, {**meta, "parent": parent}).train()
+    return _Fit(run, settings, model, batches, loss_fn, evaluate, observer, {**meta, "parent": parent}, targets).train()
 
 
 class _Fit:
     """One run: its counters, and a method for each thing that happens in it."""
 
-    def __init__(self, run, settings, model, batches, loss_fn, evaluate, observer, meta):
+    def __init__(self, run, settings, model, batches, loss_fn, evaluate, observer, meta, targets):
         self.run, self.settings, self.batches, self.loss_fn, self.evaluate_fn = run, settings, batches, loss_fn, evaluate
-        self.compute, self.meta = run.compute, {**meta, "identity": run.identity}
+        self.compute, self.meta, self.targets = run.compute, {**meta, "identity": run.identity}, targets
         self.observer = observer if self.compute.rank == 0 else None  # only the first process writes
         self.accumulate = accumulation(settings.total_batch, batches.tokens_per_step)
         self.tokens_per_step = batches.tokens_per_step * self.accumulate
@@ -169,15 +172,16 @@ class _Fit:
     def _passes(self) -> tuple[torch.Tensor, dict]:
         """Forward and backward passes of a step: the sum of their losses, and what loss_fn had to say about the last."""
         total, extra, observed = 0.0, {}, False
-        parts = self.accumulate / self.optimizer.loss_scale
+        parts, batches = self.accumulate / self.optimizer.loss_scale, weighed(self.batches, self.accumulate, self.targets)
         for i in range(self.accumulate):
             began = time.monotonic()
-            batch = next(self.batches)
+            batch, weight = next(batches)
             self.waited += time.monotonic() - began
             if self.observer and i + 1 == self.accumulate and self._is_logged(self.step + 1):
                 observed = True
-                self.observer.begin(parts)
+                self.observer.begin(parts / max(float(weight), 1e-6))
             loss, extra = self.loss_fn(self.model, batch)
+            loss = weight * loss
             if i + 1 == self.accumulate:
                 self.optimizer.last_pass(hold=observed)
             (loss / parts).backward()

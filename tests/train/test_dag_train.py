@@ -15,7 +15,7 @@ class FirstToken(torch.nn.Linear):
         super().__init__(1, 1)
 
     def answers(self, idx, lengths):
-        return idx[:, 0].double()
+        return idx[:, 0].tolist()
 
 
 def measured() -> tuple[float, float]:

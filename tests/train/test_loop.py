@@ -25,9 +25,9 @@ def losses(run) -> dict[int, float]:
     return {line["step"]: line["loss"] for line in lines(run) if "loss" in line}
 
 
-def start(run, model, tokenizer, batches=None, loss_fn=gpt_loss, evaluate=None):
+def start(run, model, tokenizer, batches=None, loss_fn=gpt_loss, **more):
     meta = checkpoint.describe(model, tokenizer)
-    return fit(run, run.config, model=model, batches=batches or CountingBatches(), loss_fn=loss_fn, evaluate=evaluate, meta=meta)
+    return fit(run, run.config, model=model, batches=batches or CountingBatches(), loss_fn=loss_fn, meta=meta, **more)
 
 
 def stop_at(run, step):
@@ -137,23 +137,47 @@ def test_another_identity_or_resume_off_starts_anew_and_replaces_the_old(make_ru
         assert min(losses(run)) == 1 and checkpoint.existing() == ["base_train/default/step_000003"]
 
 
-def test_passes_are_accumulated_to_the_gradient_of_the_whole_batch(make_run, make_gpt, tokenizer):
-    class Split(CountingBatches):
-        """The rows of CountingBatches, half a batch at a time."""
+class Split(CountingBatches):
+    """The rows of CountingBatches, half a batch at a time."""
 
-        def __next__(self):
-            n = self.n
-            self.n = n // 2
-            inputs, targets = super().__next__()
-            self.n = n + 1
-            half = slice(0, 2) if n % 2 == 0 else slice(2, 4)
-            return inputs[half], targets[half]
+    def __init__(self):
+        super().__init__()
+        self.tokens_per_step = 32
 
-    split = Split()
-    split.tokens_per_step = 32
+    def __next__(self):
+        n = self.n
+        self.n = n // 2
+        inputs, targets = super().__next__()
+        self.n = n + 1
+        half = slice(0, 2) if n % 2 == 0 else slice(2, 4)
+        return inputs[half], targets[half]
+
+
+class Sparse:
+    """The last row has few targets."""
+
+    def __next__(self):
+        inputs, targets = super().__next__()
+        if len(inputs) == 4 or self.n % 2 == 0:
+            targets = torch.cat([targets[:-1], targets[-1:].clone().index_fill_(1, torch.arange(13), -1)])
+        return inputs, targets
+
+
+class SparseWhole(Sparse, CountingBatches):
+    pass
+
+
+class SparseSplit(Sparse, Split):
+    pass
+
+
+@pytest.mark.parametrize("whole, split, targets", [
+    (CountingBatches, Split, None), (SparseWhole, SparseSplit, lambda batch: (batch[1] >= 0).sum()),
+])  # fmt: skip
+def test_passes_are_accumulated_to_the_gradient_of_the_whole_batch(make_run, make_gpt, tokenizer, whole, split, targets):
     one, two = make_run("base_train", steps=5), make_run("mid_train", steps=5, total_batch=64)
-    start(one, make_gpt(), tokenizer)
-    start(two, make_gpt(), tokenizer, batches=split)
+    start(one, make_gpt(), tokenizer, whole(), targets=targets)
+    start(two, make_gpt(), tokenizer, split(), targets=targets)
     assert list(losses(two).values()) == pytest.approx(list(losses(one).values()), rel=1e-3)
 
 

@@ -312,8 +312,9 @@ def test_conversations_train_in_two_processes_as_in_one(world, base_dir, stage, 
     label = contract.stage_label(stage, "plain" if "--tag=plain" in options else "")
     two = losses(base_dir, label)
     assert module.main([*world, *options, "--device_batch=4", "--lr_scale=0.9"]) == 0
-    # Each process takes the mean over its own trained tokens, so the figures are close, not equal.
-    assert list(two.values()) == pytest.approx(list(losses(base_dir, label).values()), rel=0.1)
+    # Of the tower's plans each process takes the mean over its own, so with it the figures are close, not equal.
+    close = 0.1 if (stage, options) == ("mid_train", []) else 1e-3
+    assert list(two.values()) == pytest.approx(list(losses(base_dir, label).values()), rel=close)
 
 
 def test_dag_train_counts_word_problems_apart(world, monkeypatch):

@@ -1,0 +1,34 @@
+"""Passes with different numbers of targets together have the mean over all targets."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanochat.train.exchange import processes
+from nanochat.train.weighing import weights
+from tests.processes import in_processes
+
+
+def scalars(counts) -> list[torch.Tensor]:
+    return [torch.tensor(n) for n in counts]
+
+
+@given(st.integers(1, 10**7), st.integers(1, 20))
+def test_equal_passes_weigh_exactly_one(n, passes):
+    assert [float(w) for w in weights(scalars([n] * passes))] == [1.0] * passes
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=8))
+def test_the_weighted_mean_of_the_means_is_the_mean_over_all_targets(counts):
+    losses = [0.5 * i for i in range(len(counts))]
+    found = sum(float(w) * loss for w, loss in zip(weights(scalars(counts)), losses, strict=True)) / len(counts)
+    expected = sum(n * loss for n, loss in zip(counts, losses, strict=True)) / max(1, sum(counts))
+    assert abs(found - expected) < 1e-5
+
+
+def in_two() -> list[float]:
+    return [float(w) for w in weights(scalars([[3, 1], [4, 0]][processes()[0]]))]
+
+
+def test_the_passes_of_all_processes_count(tmp_path):
+    assert in_processes(2, in_two, tmp_path) == [[1.5, 0.5], [2.0, 0.0]]
