@@ -65,7 +65,7 @@ class Model:
     fixed: float
     per_row: float
 
-    def memory(self, rows: int, processes: int) -> float:
+    def memory(self, rows: int, processes: int = 1) -> float:
         """Bytes that each of so many processes holds at once in training on so many rows at a time: they share the optimizer's state."""
         alike = 8 * self.params  # weights and gradients
         return alike + (self.state - alike) / processes + self.fixed + rows * self.per_row

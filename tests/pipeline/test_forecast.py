@@ -43,6 +43,7 @@ def test_what_a_forward_pass_keeps_is_counted_as_it_is(vocabulary):
         output = model(idx, idx)
     found, weights = measure(config, bfloat16=False), {p.untyped_storage().data_ptr() for p in model.parameters()}
     assert found.memory(3) - found.state == sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in weights)
+    assert found.memory(3) - found.memory(3, 4) == 0.75 * (found.state - 8 * found.params), "several processes share the optimizer's state"
     assert (found.params, found.flops_per_token) == (model.num_params()["total"], model.flops_per_token()) and output.loss is not None
 
 

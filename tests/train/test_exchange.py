@@ -5,6 +5,7 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 
+from nanochat.common import all_reduce_sum
 from nanochat.model.gpt import GPT
 from nanochat.model.kinds import KINDS
 from nanochat.model.presets import make_config
@@ -41,15 +42,21 @@ def rows_of(step: int) -> torch.Tensor:
     return ids.chunk(world)[rank]
 
 
-def train(model: GPT, optimizer: MuonAdamW, steps: range, passes: int = 1) -> None:
+def train(model: GPT, optimizer: MuonAdamW, steps: range, passes: int = 1) -> list[float]:
+    """The loss of each step over the rows of all processes."""
+    losses = []
     for step in steps:
+        losses.append(0.0)
         for i, ids in enumerate(rows_of(step).chunk(passes)):
             if i + 1 == passes:
                 optimizer.last_pass()
-            (model(ids, ids.roll(-1, 1)).loss / passes).backward()
+            loss = model(ids, ids.roll(-1, 1)).loss / passes
+            loss.backward()
+            losses[-1] += loss.item() / processes()[1]
         optimizer.send_gradients()
         optimizer.step(lr=0.1)
         optimizer.zero_grad()
+    return all_reduce_sum(losses)
 
 
 def trained(before: dict | None, steps: range, passes: int = 1) -> dict:
@@ -60,9 +67,9 @@ def trained(before: dict | None, steps: range, passes: int = 1) -> dict:
     if before:
         model.load_state_dict(before["model"])
         optimizer.load_state_dict(before["optimizer"])
-    train(model, optimizer, steps, passes)
+    losses = train(model, optimizer, steps, passes)
     buckets = len(optimizer.exchange.buckets) if optimizer.exchange else None
-    return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "buckets": buckets}
+    return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "buckets": buckets, "losses": losses}
 
 
 def assert_close(a, b, tolerance=2e-5):
@@ -87,11 +94,13 @@ def test_several_processes_train_what_one_does_and_keep_its_state(tmp_path, worl
 
 
 def test_a_run_goes_on_with_any_number_of_processes(tmp_path):
-    saved, at = None, 0
+    saved, at, losses = None, 0, []
     for world in (1, 2, 4, 1):
         run = [trained(saved, range(at, at + 2))] if world == 1 else in_processes(world, trained, tmp_path, saved, range(at, at + 2))
-        saved, at = run[0], at + 2
-    assert_close(saved["model"], trained(None, range(8))["model"])
+        saved, at, losses = run[0], at + 2, losses + run[0]["losses"]
+    whole = trained(None, range(8))
+    assert losses == pytest.approx(whole["losses"], rel=1e-6)
+    assert_close(saved["model"], whole["model"])
     assert saved["optimizer"]["steps"] == 8
 
 
