@@ -14,6 +14,7 @@ An interrupted run goes on from its newest valid checkpoint and, on a CPU, gives
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -172,7 +173,8 @@ class _Fit:
     def _passes(self) -> tuple[torch.Tensor, dict]:
         """Forward and backward passes of a step: the sum of their losses, and what loss_fn had to say about the last."""
         total, extra, observed = 0.0, {}, False
-        parts, batches = self.accumulate / self.optimizer.loss_scale, weighed(self.batches, self.accumulate, self.targets)
+        parts = self.accumulate / self.optimizer.loss_scale
+        batches = weighed(partial(next, self.batches), self.accumulate, self.targets)
         for i in range(self.accumulate):
             began = time.monotonic()
             batch, weight = next(batches)

@@ -2,16 +2,7 @@
 
 Each process keeps the state of its share of the parameters (sharding.py), gets their mean gradients, updates them, and sends them to the
 others (exchange.py); alone it has them all. Saved, the state is whole and by parameter name, so that a run with another number of
-processes can go on with it.
-
-Muon (Jordan 2024), for the matrices of one shape stacked to (K, rows, columns), at learning rate lr:
-
-    m = mu m + (1 - mu) g;   u = (1 - mu) g + mu m           Nesterov momentum
-    u = u |u| / (sqrt(rows) |row of u|)                      rows of equal length (MuonEq)
-    U = polar(u)                                             the nearest orthogonal matrix, by 5 Polar Express iterations
-    U = U sqrt(min(rows, columns)) / |U|                     the size an orthogonal matrix has (Muon+)
-    v = b2 v + (1 - b2) mean U^2;  U = U / sqrt(v), |U| kept  each row, of wide matrices each column (NorMuon)
-    W -= lr sqrt(max(1, rows/columns)) (U + wd W [U W >= 0]) cautious decay: only where it agrees with the update
+processes can go on with it. Muon's equations are in muon.py.
 
 AdamW (Loshchilov & Hutter 2019), for all tensors of one kind together:
 
@@ -21,6 +12,7 @@ AdamW (Loshchilov & Hutter 2019), for all tensors of one kind together:
 
 import contextlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,18 +22,10 @@ from torch import Tensor
 from nanochat.common import UserError
 from nanochat.model.kinds import KINDS, parameter_kinds
 from nanochat.train.exchange import Exchange, processes
+from nanochat.train.muon import Muon, Stack
 from nanochat.train.scaler import LossScaler
 from nanochat.train.sharding import Piece, share_matrices, share_others, state_bytes
 
-# Coefficients (a, b, c) of X <- a X + (b A + c A^2) X, A = X X^T, for 5 iterations (Amsel et al. 2025, arXiv 2505.16932).
-POLAR_EXPRESS = (
-    (8.15655, -22.48329, 15.87877),
-    (4.04293, -2.80892, 0.50002),
-    (3.89167, -2.77248, 0.50606),
-    (3.28575, -2.36813, 0.46449),
-    (2.34654, -1.70978, 0.42324),
-)
-TINY = 1e-10
 SMALL = 1 << 14  # parameters of fewer elements are exchanged together, after the others: many are ready only at the very end
 
 
@@ -53,27 +37,6 @@ class Group:
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.8, 0.95)
     eps: float = 1e-10
-
-
-@dataclass(frozen=True)
-class Muon:
-    """Which of Muon's refinements are on. `variance`: memory of the mean squares, 0 for none."""
-
-    equal_rows: bool = True
-    unit_size: bool = True
-    variance: float = 0.9
-    cautious: bool = True
-
-
-def polar(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """The nearly orthogonal factor of each matrix of x (K, rows, columns): singular values go to about 1."""
-    tall = x.shape[-2] > x.shape[-1]
-    y = (x.mT if tall else x).to(dtype or x.dtype)
-    y = y / (1.01 * y.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for a, b, c in POLAR_EXPRESS:
-        gram = y @ y.mT
-        y = torch.baddbmm(y, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
-    return (y.mT if tall else y).to(x.dtype)
 
 
 class MuonAdamW:
@@ -100,7 +63,7 @@ class MuonAdamW:
         matrices, others = self._share_out()
         self.pieces = [*matrices, *others]
         self.exchange = Exchange(self.parameters, matrices, others) if self.world > 1 else None
-        self.stacks = _Stack.by_shape({p.name: self.parameters[p.name] for p in matrices if p.owner == self.rank}, self.muon)
+        self.stacks = Stack.by_shape({p.name: self.parameters[p.name] for p in matrices if p.owner == self.rank}, self.muon)
         mine = [piece for piece in others if piece.owner == self.rank]
         self.mine = {kind: [piece for piece in mine if kinds[piece.name] == kind] for kind in groups}
         self.first, self.second = ({p: torch.zeros_like(p.of(self.parameters[p.name].detach())) for p in mine} for _ in range(2))
@@ -158,18 +121,17 @@ class MuonAdamW:
         if held:
             torch._foreach_zero_(held)
 
-    def _collect(self) -> None:
-        """The gradients of this process's pieces become the mean of all processes'."""
+    def _collect(self) -> list[Tensor]:
+        """The mean gradients of this process's pieces, flat."""
         if self.exchange:
             self.exchange.collect()
         for p in self.parameters.values():
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
+        return [piece.of(self.parameters[piece.name].grad) for piece in self.pieces if piece.owner == self.rank]
 
-    def _unscale(self) -> bool:
-        """Divides the gradients of this process's pieces by the loss scale; whether those of all processes are finite. The host waits for
-        that."""
-        grads = [piece.of(self.parameters[piece.name].grad) for piece in self.pieces if piece.owner == self.rank]
+    def _unscale(self, grads: list[Tensor]) -> bool:
+        """Divides gradients by the loss scale; whether those of all processes are finite. The host waits for that."""
         device = next(iter(self.parameters.values())).device
         sizes = torch._foreach_norm(grads) if grads else [torch.zeros((), device=device)]
         total = torch.stack(sizes).sum()
@@ -184,30 +146,41 @@ class MuonAdamW:
     # -- steps --------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def step(self, lr: float = 1.0, momentum: float = 0.95, decay: float = 1.0) -> bool:
-        """One update. `lr` and `decay` multiply every group's learning rate and Muon's weight decay; `momentum` is Muon's. False if a
-        gradient overflowed in float16: then nothing but the loss scale has changed. Gradients hold nothing of use afterwards.
+    def step(self, lr: float = 1.0, momentum: float = 0.95, decay: float = 1.0, judge: Callable | None = None) -> bool:
+        """One update. `lr` and `decay` multiply every group's learning rate and Muon's weight decay; `momentum` is Muon's. False if it
+        was not taken: then nothing has changed, but the loss scale where a gradient overflowed. Gradients hold nothing of use afterwards.
+
+        `judge(gradients)` sees the mean gradients of this process's share and says whether they may be followed, in all processes alike.
+        It may also answer with a tensor on their device, () bool, which nobody waits for: then the weights do not change where it is
+        False, and the moments are those of a step with no gradient.
 
         On a GPU the host waits for nothing here, except with a scaler, and once for the order in which gradients are exchanged.
         """
-        self._collect()
-        if self.scaler and not self._unscale():
+        grads = self._collect()
+        if self.scaler and not self._unscale(grads):
             return False
+        good, keep = judge(grads) if judge else True, None
+        if good is False:
+            return False
+        if good is not True:
+            keep = good.to(torch.float32)
+            for g in grads:
+                g.masked_fill_(~good, 0.0)  # a product with 0 would leave what is no number
         self.steps += 1
         for kind, pieces in self.mine.items():
             if pieces:
-                self._adamw(pieces, self.groups[kind], self.groups[kind].lr * lr)
+                self._adamw(pieces, self.groups[kind], self.groups[kind].lr * lr, keep)
         if self.exchange:
             self.exchange.spread(self.exchange.others)  # while the matrices are multiplied
         for stack in self.stacks:
             group = self.groups["matrix"]
-            stack.step(group.lr * lr, momentum, group.weight_decay * decay, self.polar_dtype)
+            stack.step(group.lr * lr, momentum, group.weight_decay * decay, self.polar_dtype, keep)
         if self.exchange:
             self.exchange.spread(self.exchange.matrices)
             self.exchange.receive()
         return True
 
-    def _adamw(self, pieces: list[Piece], group: Group, lr: float) -> None:
+    def _adamw(self, pieces: list[Piece], group: Group, lr: float, keep: Tensor | None) -> None:
         (b1, b2), t = group.betas, self.steps
         weights = [piece.of(self.parameters[piece.name].detach()) for piece in pieces]
         grads = [piece.of(self.parameters[piece.name].grad) for piece in pieces]
@@ -217,9 +190,9 @@ class MuonAdamW:
         torch._foreach_addcmul_(second, grads, grads, 1 - b2)
         scale = torch._foreach_sqrt(second)
         torch._foreach_div_(scale, math.sqrt(1 - b2**t))
-        torch._foreach_add_(scale, group.eps)
+        torch._foreach_add_(scale, group.eps if keep is None else 1 / keep - 1 + group.eps)  # m / infinity leaves weights as they are
         if group.weight_decay:
-            torch._foreach_mul_(weights, 1 - lr * group.weight_decay)
+            torch._foreach_mul_(weights, 1 - lr * group.weight_decay * (1 if keep is None else keep))
         torch._foreach_addcdiv_(weights, first, scale, -lr / (1 - b1**t))
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
@@ -266,62 +239,3 @@ class MuonAdamW:
             self.second[piece].copy_(piece.of(state[piece.name]["second"]))
         if self.scaler and "scaler" in saved:
             self.scaler.load_state_dict(saved["scaler"])
-
-
-class _Stack:
-    """Matrices of one shape, trained together by Muon: one batched product instead of many small ones."""
-
-    def __init__(self, named: dict[str, torch.nn.Parameter], muon: Muon):
-        self.names, self.weights, self.muon = list(named), list(named.values()), muon
-        self.momentum = torch.zeros_like(torch.stack([w.detach() for w in self.weights]))  # (K, rows, columns)
-        rows, columns = self.momentum.shape[1:]
-        self.shape_scale, self.unit = math.sqrt(max(1.0, rows / columns)), math.sqrt(min(rows, columns))
-        self.along = -1 if rows >= columns else -2  # what a mean square is taken over
-        self.variance = torch.zeros_like(self.momentum.mean(self.along, keepdim=True))
-
-    @classmethod
-    def by_shape(cls, named: dict[str, torch.nn.Parameter], muon: Muon) -> list["_Stack"]:
-        shapes: dict[tuple, dict] = {}
-        for name, p in named.items():
-            shapes.setdefault((tuple(p.shape), p.device), {})[name] = p
-        return [cls(part, muon) for part in shapes.values()]
-
-    def step(self, lr: float, momentum: float, decay: float, dtype: torch.dtype | None) -> None:
-        grads = torch.stack([w.grad for w in self.weights])
-        self.momentum.lerp_(grads, 1 - momentum)
-        update = self._direction(grads.lerp_(self.momentum, momentum), dtype)
-        if decay:
-            weights = torch.stack([w.detach() for w in self.weights])
-            update += (weights * update >= 0) * weights * decay if self.muon.cautious else weights * decay
-        torch._foreach_add_(self.weights, list(update), alpha=-lr * self.shape_scale)
-
-    def _direction(self, u: Tensor, dtype: torch.dtype | None) -> Tensor:
-        """What a step follows, (K, rows, columns), of gradients with momentum."""
-        if self.muon.equal_rows:
-            u = u * (_size(u) / math.sqrt(u.shape[-2]) / u.norm(dim=-1, keepdim=True).clamp(min=TINY))
-        update = polar(u, dtype)
-        if self.muon.unit_size:
-            update *= self.unit / _size(update).clamp(min=TINY)
-        if self.muon.variance:
-            before = _size(update)
-            self.variance.lerp_(update.square().mean(self.along, keepdim=True), 1 - self.muon.variance)
-            update *= self.variance.clamp(min=TINY).rsqrt()
-            update *= before / _size(update).clamp(min=TINY)
-        return update
-
-    def state(self) -> list[tuple[str, dict[str, Tensor]]]:
-        """(name, its state) of each matrix."""
-        parts = zip(self.names, self.momentum, self.variance, strict=True)
-        return [(name, {"momentum": m, **({"variance": v} if self.muon.variance else {})}) for name, m, v in parts]
-
-    def load(self, state: dict[str, dict[str, Tensor]]) -> None:
-        """Takes over what `state` gave."""
-        for i, name in enumerate(self.names):
-            self.momentum[i].copy_(state[name]["momentum"])
-            if self.muon.variance:
-                self.variance[i].copy_(state[name]["variance"])
-
-
-def _size(x: Tensor) -> Tensor:
-    """Frobenius norm of each matrix, (K, 1, 1)."""
-    return x.norm(dim=(-2, -1), keepdim=True)

@@ -26,10 +26,11 @@ def weights(targets: list[Tensor]) -> list[Tensor]:
     return list((counts * (len(counts) * world) / total.clamp(min=1)).float())
 
 
-def weighed(batches: Iterator, passes: int, targets: Callable | None) -> Iterator[tuple]:
-    """The batches of a step's passes, each with its weight. With `targets`, which counts those of a batch, all are taken at once."""
+def weighed(draw: Callable, passes: int, targets: Callable | None) -> Iterator[tuple]:
+    """The batches of a step's passes, which `draw()` gives, each with its weight. With `targets`, which counts those of a batch, all are
+    drawn at once."""
     if targets is None:
-        yield from ((next(batches), 1.0) for _ in range(passes))
+        yield from ((draw(), 1.0) for _ in range(passes))
     else:
-        taken = [next(batches) for _ in range(passes)]
+        taken = [draw() for _ in range(passes)]
         yield from zip(taken, weights([targets(batch) for batch in taken]), strict=True)

@@ -13,7 +13,8 @@ from nanochat.common import UserError
 from nanochat.model.gpt import GPT
 from nanochat.model.kinds import KINDS
 from nanochat.model.presets import make_config
-from nanochat.train.optimizer import Group, Muon, MuonAdamW, polar
+from nanochat.train.muon import Muon, polar
+from nanochat.train.optimizer import Group, MuonAdamW
 from nanochat.train.scaler import LossScaler
 
 GROUPS = {kind: Group(0.01, 0.1, eps=1e-5) for kind in KINDS}
