@@ -2,7 +2,10 @@
 
 import sys
 
-from nanochat.common import UserError, shown, typed
+import pytest
+import torch
+
+from nanochat.common import UserError, compute_dtype, shown, typed
 
 
 def test_a_command_in_a_message_names_the_python_that_has_the_packages(monkeypatch, tmp_path):
@@ -17,3 +20,9 @@ def test_a_command_in_a_message_names_the_python_that_has_the_packages(monkeypat
 def test_a_message_within_a_message_is_changed_once():
     inner = UserError("run python -m scripts.x")
     assert str(UserError(f"base_train: {inner}")) == f"base_train: {inner}"
+
+
+@pytest.mark.parametrize("capability, dtype", [(6, torch.float32), (7, torch.float16), (8, torch.bfloat16), (9, torch.bfloat16)])
+def test_activations_have_the_precision_that_a_gpu_has_matrix_units_for(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (capability, 0))
+    assert compute_dtype(torch.device("cuda", 0)) == dtype and compute_dtype(torch.device("cpu")) == torch.float32

@@ -267,6 +267,27 @@ def test_an_overflow_in_one_process_skips_the_step_in_all(tmp_path, world):
         assert_close(found["model"], trained(None, range(1))["model"])
 
 
+def judged() -> dict:
+    """A step that is refused, and one whose verdict is a tensor: elements that the judge saw, and whether weights moved."""
+    model, seen, moved = tiny_gpt(), [], []
+    optimizer = MuonAdamW(model, GROUPS)
+    for verdict in (False, torch.tensor(False), torch.tensor(True)):
+        before = [p.detach().clone() for p in model.parameters()]
+        ids = rows_of(len(seen))
+        optimizer.last_pass()
+        model(ids, ids.roll(-1, 1)).loss.backward()
+        optimizer.step(judge=lambda gradients, verdict=verdict: seen.append(sum(g.numel() for g in gradients)) or verdict)
+        optimizer.zero_grad()
+        moved.append(any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)))
+    return {"seen": seen, "moved": moved, "elements": sum(p.numel() for p in model.parameters()), "steps": optimizer.steps}
+
+
+def test_each_gradient_is_judged_once_and_a_refused_step_moves_nothing_in_any_process(tmp_path):
+    found = in_processes(2, judged, tmp_path)
+    assert all(run["moved"] == [False, False, True] and run["steps"] == 2 for run in found)
+    assert [sum(seen) for seen in zip(*(run["seen"] for run in found), strict=True)] == [found[0]["elements"]] * 3
+
+
 def test_buckets_are_of_one_owner_and_about_the_size_asked_for(monkeypatch):
     monkeypatch.setattr(exchange, "BUCKET_ELEMENTS", 100)
     matrices = [Piece(f"m{i}", 0, 40, i % 2) for i in range(7)]
