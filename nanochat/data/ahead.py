@@ -1,7 +1,11 @@
-"""Numbered things made ahead of time by other processes, so that training does not wait for them.
+"""Things made ahead of time, so that training does not wait for them: numbered ones by other processes, where making them takes the
+interpreter's time, and simple ones in their order by a thread.
 
     ahead = Ahead(make, workers=1)      # make(number) must give the same wherever and whenever it is called
     ahead.get(0); ahead.get(1)          # while 0 is used, 1 is made
+
+    ahead = Lookahead(make, depth=2)    # make() gives the next thing
+    ahead.get(); ahead.get()            # while one is used, the next two are made
 
 The processes are forked at the first `get` where the system is Linux: before that nothing of theirs exists, and what `make` refers to
 is shared, not copied. They ignore requests to stop, which the training process answers when it is safe, and end with it however it ends.
@@ -13,8 +17,9 @@ import signal
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from nanochat import common
@@ -60,6 +65,31 @@ class Ahead:
         if self._pool is not None:
             self._end()
         self._pool, self._coming = None, {}
+
+
+class Lookahead:
+    """`make()` again and again, in order, by one thread; with `depth` 0 made here, when asked for.
+
+    The thread ends when the last reference to this is dropped: `make` must not refer to what holds it.
+    """
+
+    def __init__(self, make: Callable[[], object], depth: int):
+        self._make, self._depth = make, depth
+        self._coming: deque[Future] = deque()
+        self._pool = ThreadPoolExecutor(1, "ahead") if depth > 0 else None
+
+    def get(self):
+        """The next thing; what `make` raised is raised here. The `depth` after it are then under way."""
+        if self._pool is None:
+            return self._make()
+        while len(self._coming) <= self._depth:
+            self._coming.append(self._pool.submit(self._make))
+        return self._coming.popleft().result()
+
+    def close(self) -> None:
+        """Returns when nothing is under way any more. What was made and not asked for is lost."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
 
 def default_workers() -> int:

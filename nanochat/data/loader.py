@@ -13,12 +13,14 @@ import numpy as np
 import torch
 
 from nanochat.common import UserError, all_reduce_sum
+from nanochat.data.ahead import Lookahead
 from nanochat.data.conversations import Rendered, render
 from nanochat.data.packing import ItemPacker, NothingToPlace, TextPacker
 from nanochat.data.shards import TokenShard
 from nanochat.data.tokenizer import Tokenizer
 
 IGNORE = -1  # target of a position that is not trained
+AHEAD = 2  # batches of text made before they are asked for
 
 
 @dataclass
@@ -42,6 +44,8 @@ class _Loader:
             )
         self.name, self.batch, self.T, self.seed, self.rank, self.world = name, batch, T, seed, rank, world
         self.device = torch.device(device)
+        if self.device.type == "cuda" and self.device.index is None:
+            self.device = torch.device("cuda", torch.cuda.current_device())
         self.packer: TextPacker | ItemPacker
 
     def __iter__(self):
@@ -64,10 +68,16 @@ class _Loader:
 
     def state_dict(self) -> dict:
         """Plain integers and lists; the same in every process."""
-        return {**self.packer.state_dict(), "seed": self.seed, "items": self.size}
+        return {**self._where(), "seed": self.seed, "items": self.size}
+
+    def _where(self) -> dict:
+        """Where in the data the batches given out end."""
+        return self.packer.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
         """Goes on exactly where `state` was taken. Every process must call it. UserError if the data is not the same."""
+        if state.keys() != self.state_dict().keys():
+            raise UserError("the checkpoint notes its place in the data in another version's way; start again with --resume=off")
         if (state["seed"], state["items"]) != (self.seed, self.size):
             raise UserError(
                 f"the checkpoint was reading {state['items']} items with seed {state['seed']} but {self.name} now has {self.size} "
@@ -75,40 +85,78 @@ class _Loader:
             )
         self.packer.load_state_dict(state)
 
-    def _my_rows(self) -> list:
-        """The next batch's rows of this process out of those of all processes."""
-        rows = [self.packer.next_row() for _ in range(self.batch * self.world)]
-        return rows[self.rank * self.batch : (self.rank + 1) * self.batch]
-
-    def _move(self, array: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        if self.device.type == "cuda":  # `device == "cuda"` is never true for a torch.device
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor.to(self.device)
+    def _move(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows.to(self.device, non_blocking=rows.is_pinned())
 
 
 class TokenLoader(_Loader):
-    """Batches (inputs, targets), each (B, T) int64, from tokenised text. Every row begins with <|bos|> and is full."""
+    """Batches (inputs, targets), each (B, T) int64, from tokenised text. Every row begins with <|bos|> and is full.
 
-    def __init__(self, shard: TokenShard, batch: int, T: int, seed: int = 0, rank: int = 0, world: int = 1, device="cpu"):
+    A thread makes the next `ahead` batches while one is used. Epochs, progress and state are those of the batches given out.
+    """
+
+    def __init__(self, shard: TokenShard, batch: int, T: int, seed: int = 0, rank: int = 0, world: int = 1, device="cpu",
+                 ahead: int = AHEAD):  # fmt: skip
         super().__init__(shard.name, batch, T, seed, rank, world, device)
-        self.shard, self.size = shard, len(shard)
-        self.bos_id = int(shard[0][0])
+        self.shard, self.size, self.ahead = shard, len(shard), ahead
         self.packer = TextPacker(shard.lengths, T + 1, seed)
+        self._maker = _RowMaker(self.packer, shard, batch, rank, world, self.device)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._state, self._read = self.packer.state_dict(), self.packer.documents_read
+        self._coming = Lookahead(self._maker.make, self.ahead)
 
     def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = np.empty((self.batch, self.T + 1), dtype=np.int64)
-        for row, pieces in zip(rows, self._my_rows(), strict=True):
-            self._write(row, pieces)
-        return self._move(rows[:, :-1].copy()), self._move(rows[:, 1:].copy())  # (B, T), (B, T)
+        rows, self._state, self._read = self._coming.get()
+        rows = self._move(rows)  # (B, T + 1)
+        return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()  # (B, T), (B, T)
 
-    def _write(self, row: np.ndarray, pieces: list[tuple[int, int, int]]) -> None:
+    @property
+    def epoch(self) -> int:
+        return self._read // self.size
+
+    @property
+    def progress(self) -> float:
+        return self._read % self.size / self.size
+
+    def _where(self) -> dict:
+        return self._state
+
+    def load_state_dict(self, state: dict) -> None:
+        self._coming.close()  # the thread uses the packer
+        super().load_state_dict(state)
+        self._begin()
+
+
+class _RowMaker:
+    """Makes one batch of a process after the other. It runs ahead of what its loader has given out and knows nothing of it."""
+
+    def __init__(self, packer: TextPacker, shard: TokenShard, batch: int, rank: int, world: int, device: torch.device):
+        self.packer, self.shard, self.bos_id = packer, shard, int(shard[0][0])
+        self.batch, self.before, self.after = batch, rank * batch, (world - 1 - rank) * batch
+        self.device, self.pinned = device, device.type == "cuda"
+
+    def make(self) -> tuple[torch.Tensor, dict, int]:
+        """(B, T + 1) tokens, and the packer's state and number of documents read after them."""
+        if self.pinned:
+            torch.cuda.set_device(self.device)  # of this thread; pinning would otherwise begin a context on the first GPU
+        self.packer.next_rows(self.before)
+        pieces = self.packer.next_rows(self.batch)
+        self.packer.next_rows(self.after)
+        rows = torch.empty((self.batch, self.packer.capacity), dtype=torch.int64, pin_memory=self.pinned)
+        self._write(rows.numpy().reshape(-1), pieces)
+        return rows, self.packer.state_dict(), self.packer.documents_read
+
+    def _write(self, tokens: np.ndarray, pieces: np.ndarray) -> None:
+        """Pieces fill rows exactly, so that all rows are written as one."""
+        ends = np.cumsum(pieces[:, 2] - pieces[:, 1] + 1)
         at = 0
-        for document, start, end in pieces:
-            if start > 0:
-                row[at], at = self.bos_id, at + 1
-            row[at : at + end - start] = self.shard[document][start:end]
-            at += end - start
+        for (document, start, end), until in zip(pieces.tolist(), ends.tolist(), strict=True):
+            tokens[at:until] = self.shard[document][start - 1 : end]
+            at = until
+        tokens[ends[:-1]] = self.bos_id  # where the next piece begins: a document continued has the token before it there
+        tokens[0] = self.bos_id
 
 
 class ConversationLoader(_Loader):
@@ -137,20 +185,23 @@ class ConversationLoader(_Loader):
         targets = np.full((self.batch, self.T + 1), IGNORE, dtype=np.int64)
         documents: list[list[tuple[int, Rendered]]] = []
         try:
-            rows = self._my_rows()
+            rows = [self.packer.next_row() for _ in range(self.batch * self.world)]
         except NothingToPlace:
             raise UserError(
                 f"none of the {self.size} conversations has a token to train within the {self.T} tokens of a row; "
                 "raise the row length or check the data"
             ) from None
-        for b, row in enumerate(rows):
+        for b, row in enumerate(rows[self.rank * self.batch : (self.rank + 1) * self.batch]):
             documents.append(list(self._place(row)))
             for at, item in documents[-1]:
                 end = at + len(item)
                 tokens[b, at:end] = item.ids
                 targets[b, at:end] = np.where(self._trained(item), item.ids, IGNORE)
         self.examples += sum(map(len, documents))
-        return ConversationBatch(self._move(tokens[:, :-1].copy()), self._move(targets[:, 1:].copy()), documents)
+        inputs, targets = (torch.from_numpy(array.copy()) for array in (tokens[:, :-1], targets[:, 1:]))
+        if self.device.type == "cuda":
+            inputs, targets = inputs.pin_memory(), targets.pin_memory()
+        return ConversationBatch(self._move(inputs), self._move(targets), documents)
 
     def load_state_dict(self, state: dict) -> None:
         self._cache.clear()

@@ -1,27 +1,185 @@
 """Which documents and conversations go into which row. Plans only, in terms of indices and lengths: cheap enough that every
 process plans all rows of the run and fetches only its own, so the order of the data does not depend on the number of processes.
 
-Both packers yield rows for ever, epoch after epoch, in an order decided by the seed. Their state is a few integers and the
-short list of what waits in the buffer, and going on from it gives the same rows as never having stopped.
+Both packers give rows for ever, epoch after epoch, in an order decided by the seed. Their state is a few integers and the
+short list of what waits, and going on from it gives the same rows as never having stopped.
 
 A row begins with the piece that has waited longest, so that nothing starves; then, as often as anything fits, comes the largest
-piece that fits (best fit).
+piece that fits (best fit). Text is planned for thousands of documents at a time, all of their rows at once.
 """
 
 import bisect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from nanochat.common import derive_seed
 
-PIECES = 256  # pieces of documents to choose from
+BLOCK = 4096  # documents planned together
+SPARE = 64  # pieces that a block leaves to the next, so that the last rows still have something to choose from
 ITEMS = 1024  # items measured at a time; half as many left means it is time for more
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """(n,) the order in which an epoch visits 0..n-1."""
     return np.random.default_rng(derive_seed(seed, "data order", epoch)).permutation(n)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Text: pieces of documents, (P, 3) integers each. A piece (document, start, end) is written as a <|bos|> and the document's tokens
+# start..end-1, which is end - start + 1 tokens. A whole document has start 1, for its own <|bos|> is its token 0.
+
+
+@dataclass
+class Block:
+    """The rows of a block of documents: row r is pieces[begins[r] : begins[r + 1]]. `rest` waits for the next block, the longest wait
+    first; `taken` documents have been taken up by its end, counted from the first epoch's first."""
+
+    pieces: np.ndarray
+    begins: np.ndarray
+    rest: np.ndarray
+    taken: int
+
+    @property
+    def rows(self) -> int:
+        return len(self.begins) - 1
+
+
+class TextPacker:
+    """Rows of exactly `capacity` tokens from documents of the given lengths (<|bos|> counted), every row beginning with <|bos|>.
+
+    When nothing fits the room left in a row, a piece is cut there and its rest waits for another row: no token is dropped, no row is
+    padded. The rows of a block come in random order.
+    """
+
+    def __init__(self, lengths: Sequence[int], capacity: int, seed: int, block: int = BLOCK):
+        if capacity < 2 or len(lengths) == 0:
+            raise ValueError(f"packing needs documents and rows of at least 2 tokens, not {len(lengths)} documents and {capacity}")
+        self.lengths, self.capacity, self.seed, self.block = np.asarray(lengths), capacity, seed, block
+        self._order: tuple[int, np.ndarray] = (-1, self.lengths)  # the epoch it is of, and its order
+        self.load_state_dict({"taken": 0, "row": 0, "waiting": []})
+
+    def next_rows(self, n: int) -> np.ndarray:
+        """(P, 3) the pieces of the next n rows, one row after the other."""
+        found = [np.empty((0, 3), dtype=np.int64)]
+        while n > 0:
+            block = self._planned = self._planned or self._plan()
+            end = min(self.row + n, block.rows)
+            found.append(block.pieces[block.begins[self.row] : block.begins[end]])
+            n, self.row = n - (end - self.row), end
+            if end == block.rows:
+                self.taken, self.row, self.waiting, self._planned = block.taken, 0, block.rest, None
+        return np.concatenate(found)
+
+    def _plan(self) -> Block:
+        """Rows for the next documents: a block of an epoch or what is left of it; of very short epochs several."""
+        taken, pieces, tokens = self.taken, [self.waiting], 0
+        while tokens < 2 * self.capacity:
+            documents = self._documents(taken)
+            pieces.append(np.stack([documents, np.ones_like(documents), self.lengths[documents]], axis=1))
+            taken, tokens = taken + len(documents), tokens + int(pieces[-1][:, 2].sum())
+        spare = SPARE if taken % len(self.lengths) else 0  # an epoch is read to its end before the next begins
+        rng = np.random.default_rng(derive_seed(self.seed, "rows", self.taken))
+        return Block(*pack(np.concatenate(pieces), len(self.waiting), spare, self.capacity, rng), taken)
+
+    def _documents(self, taken: int) -> np.ndarray:
+        epoch, cursor = divmod(taken, len(self.lengths))
+        if self._order[0] != epoch:
+            self._order = epoch, epoch_order(len(self.lengths), self.seed, epoch)
+        return self._order[1][cursor : cursor + self.block]
+
+    @property
+    def documents_read(self) -> int:
+        """Documents in the rows given so far, counted from the first epoch's first: of a block begun its share."""
+        return self.taken + (self._planned.taken - self.taken) * self.row // self._planned.rows if self._planned else self.taken
+
+    def state_dict(self) -> dict:
+        """Plain integers and lists: documents taken up before the present block, its rows given so far, and what waited before it."""
+        return {"taken": self.taken, "row": self.row, "waiting": self.waiting.tolist()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.taken, self.row = state["taken"], state["row"]
+        self.waiting = np.array(state["waiting"], dtype=np.int64).reshape(-1, 3)
+        self._planned: Block | None = None
+        self._planned = self._plan() if self.row else None
+
+
+def pack(pieces: np.ndarray, waiting: int, spare: int, capacity: int, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of exactly `capacity` tokens from (P, 3) pieces, the first `waiting` of which have waited: the rows' pieces one after the
+    other, where each row begins, and the pieces that are left: about `spare`, at most half, and what gives no whole row. At least one
+    row if the pieces have twice as many tokens as a row."""
+    full, pieces = _split(pieces, capacity)
+    row, placed, rest = _fill(pieces, waiting, spare, capacity)
+    row, placed = np.concatenate([np.arange(len(full)), len(full) + row]), np.concatenate([full, placed])
+    number = int(row.max(initial=-1)) + 1
+    row = rng.permutation(number)[row]
+    order = rng.permutation(len(row))  # within a row too: otherwise it would always begin with the longest
+    order = order[np.argsort(row[order], kind="stable")]
+    return placed[order], np.searchsorted(row[order], np.arange(number + 1)), rest
+
+
+def _split(pieces: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
+    """What of each piece fills rows of its own, a piece for each such row, and what is left: pieces shorter than a row."""
+    document, start, end = pieces.T
+    inner = capacity - 1
+    times = (end - start) // inner
+    of = np.repeat(np.arange(len(pieces)), times)
+    begin = start[of] + inner * (np.arange(len(of)) - np.repeat(np.cumsum(times) - times, times))
+    left = start + inner * times
+    keep = (left < end) | (times == 0)
+    return np.stack([document[of], begin, begin + inner], axis=1), np.stack([document, left, end], axis=1)[keep]
+
+
+def _fill(pieces: np.ndarray, waiting: int, spare: int, capacity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows from pieces shorter than a row: the row of each piece placed, these pieces, and the pieces left."""
+    lengths, n = pieces[:, 2] - pieces[:, 1] + 1, len(pieces)
+    rows = int(lengths.sum()) * (n - min(spare, n // 2)) // (n * capacity) if n else 0
+    first = np.argsort(np.where(np.arange(n) < waiting, -capacity, -lengths), kind="stable")
+    begun, left = first[:rows], first[rows:]
+    room, row, placed = capacity - lengths[begun], [np.arange(rows)], [pieces[begun]]
+    while len(unfilled := np.flatnonzero(room)):
+        best = best_fit(room[unfilled], lengths[left])
+        fits = best >= 0
+        into, taken = unfilled[fits], left[best[fits]]
+        room[into] -= lengths[taken]
+        row.append(into)
+        placed.append(pieces[taken])
+        left = np.delete(left, best[fits])
+        again = left[pieces[left, 1] > 1]  # what was cut before, as long as there is any, rather than a whole document
+        cut = again if len(again) else left
+        cut = cut[np.argsort(-lengths[cut], kind="stable")[: np.count_nonzero(~fits)]]
+        into = unfilled[~fits][: len(cut)]  # nothing is as short as the room left here, so that every piece is long enough
+        until = pieces[cut, 1] + room[into] - 1  # equals start if there is room for a <|bos|> and no more
+        row.append(into)
+        placed.append(np.stack([pieces[cut, 0], pieces[cut, 1], until], axis=1))
+        pieces[cut, 1], lengths[cut], room[into] = until, lengths[cut] - room[into] + 1, 0
+    return np.concatenate(row), np.concatenate(placed), pieces[np.sort(left)]
+
+
+def best_fit(rooms: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(R,) for each room the index of the piece it takes, -1 for none: from the smallest room on, each takes the longest piece that is
+    left and fits.
+
+    On a line of all rooms and pieces by size, pieces are opening brackets and rooms closing ones; each room takes the piece whose
+    bracket it closes. Brackets belong together when they are neighbours among those of the same depth.
+    """
+    n = len(lengths)
+    order = np.argsort(np.concatenate([lengths, rooms]), kind="stable")  # of equals pieces come first: they fit
+    closes = order >= n
+    height = np.cumsum(np.where(closes, -1, 1))
+    floor = np.minimum(np.minimum.accumulate(height), 0)  # falls where a room closes nothing
+    depth = height - floor + closes
+    paired = np.flatnonzero(~closes | (floor == np.concatenate([[0], floor[:-1]])))
+    paired = paired[np.argsort(depth[paired], kind="stable")]
+    at = np.flatnonzero(closes[paired])
+    found = np.full(len(rooms), -1)
+    found[order[paired[at]] - n] = order[paired[at - 1]]
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Conversations: whole items
 
 
 class NothingToPlace(ValueError):
@@ -62,71 +220,6 @@ class Waiting:
         length, arrival, *entry = self._by_length.pop(at)
         del self._by_arrival[arrival]
         return (length, *entry)
-
-
-class TextPacker:
-    """Rows of exactly `capacity` tokens from documents of the given lengths (<|bos|> counted), every row beginning with <|bos|>.
-
-    `next_row()` is a list of pieces (document, start, end). A piece with start > 0 continues a document and is written with
-    a <|bos|> of its own before it. When nothing fits the room left, the largest waiting piece is cut there and its rest waits for
-    another row: no token is dropped, no row is padded.
-    """
-
-    def __init__(self, lengths: Sequence[int], capacity: int, seed: int, buffer: int = PIECES):
-        if capacity < 2 or len(lengths) == 0:
-            raise ValueError(f"packing needs documents and rows of at least 2 tokens, not {len(lengths)} documents and {capacity}")
-        self.lengths, self.capacity, self.seed = lengths, capacity, seed
-        self.buffer = min(buffer, len(lengths))  # more would hold the same document several times over
-        self.load_state_dict({"epoch": 0, "cursor": 0, "waiting": []})
-
-    def next_row(self) -> list[tuple[int, int, int]]:
-        self._fill()
-        length, *piece = self._waiting.oldest()
-        row, room = [], self.capacity
-        while True:
-            row.append(self._place(piece, length, room))
-            room -= min(length, room)
-            if room == 0:
-                return row
-            self._fill()
-            length, *piece = self._waiting.largest(room) or self._waiting.largest()
-
-    def _place(self, piece: list[int], length: int, room: int) -> tuple[int, int, int]:
-        """The part of `piece` that fits into `room`; the rest goes back to the buffer."""
-        document, start, end = piece
-        if length <= room:
-            return document, start, end
-        cut = end - (length - room)  # equals start if there is room for the <|bos|> of a continued piece and no more
-        self._wait(document, cut, end)
-        return document, start, cut
-
-    def _wait(self, document: int, start: int, end: int) -> None:
-        self._waiting.add(end - start + (start > 0), document, start, end)
-
-    def _fill(self) -> None:
-        while len(self._waiting) < self.buffer:
-            if self.cursor == len(self.lengths):
-                self.epoch, self.cursor = self.epoch + 1, 0
-                self._order = epoch_order(len(self.lengths), self.seed, self.epoch)
-            document = int(self._order[self.cursor])
-            self._wait(document, 0, int(self.lengths[document]))
-            self.cursor += 1
-
-    @property
-    def progress(self) -> float:
-        """Share of the current epoch's documents taken up, 0..1."""
-        return self.cursor / len(self.lengths)
-
-    def state_dict(self) -> dict:
-        """Plain integers and lists."""
-        return {"epoch": self.epoch, "cursor": self.cursor, "waiting": self._waiting.entries()}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.epoch, self.cursor = state["epoch"], state["cursor"]
-        self._order = epoch_order(len(self.lengths), self.seed, self.epoch)
-        self._waiting = Waiting()
-        for document, start, end in state["waiting"]:
-            self._wait(document, start, end)
 
 
 class ItemPacker:

@@ -8,20 +8,21 @@ The key is a hash of the part's content, the split rule and the tokenizer, so ne
 and an interrupted run goes on with the next part. With several processes each tokenises its share of the parts.
 """
 
+import bisect
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nanochat import common
-from nanochat.common import Interrupted, base_dir
+from nanochat.common import Interrupted, UserError, base_dir
 from nanochat.data.artifact import is_complete, new_artifact
 from nanochat.data.sources import Part, Source, too_little
 from nanochat.data.tokenizer import Tokenizer
@@ -37,23 +38,23 @@ class TokenShard(Sequence):
     def __init__(self, folders: Sequence[Path], name: str, split: str):
         self._tokens, self._offsets = [], []
         for folder in folders:
-            offsets = np.load(folder / "offsets.npy", mmap_mode="r")
+            offsets = np.asarray(np.load(folder / "offsets.npy", mmap_mode="r"))  # as plain arrays: numpy's memmaps slice slowly
             if len(offsets) > 1:  # a part can lack documents of this split
                 self._offsets.append(offsets)
-                self._tokens.append(np.memmap(folder / "tokens.bin", dtype=_meta(folder)["dtype"], mode="r"))
+                self._tokens.append(np.asarray(np.memmap(folder / "tokens.bin", dtype=_meta(folder)["dtype"], mode="r")))
         if not self._tokens:
             raise too_little(name, split)
-        self._first = np.cumsum([0] + [len(o) - 1 for o in self._offsets])
+        self._first = list(itertools.accumulate((len(o) - 1 for o in self._offsets), initial=0))
         self.name = f"'{name}' ({split})"
         self.lengths = np.concatenate([np.diff(o) for o in self._offsets]).astype(np.int32)  # (n,) tokens, <|bos|> included
 
     def __len__(self) -> int:
-        return int(self._first[-1])
+        return self._first[-1]
 
     def __getitem__(self, index: int) -> np.ndarray:
         if not 0 <= index < len(self):
             raise IndexError(f"document {index} of {len(self)}")
-        part = int(np.searchsorted(self._first, index, side="right")) - 1
+        part = bisect.bisect_right(self._first, index) - 1
         offsets, i = self._offsets[part], index - self._first[part]
         return self._tokens[part][offsets[i] : offsets[i + 1]]
 
@@ -61,6 +62,14 @@ class TokenShard(Sequence):
     def num_tokens(self) -> int:
         """Tokens of all documents, <|bos|> included."""
         return int(self.lengths.sum(dtype=np.int64))
+
+
+def open_tokens(folder: Path) -> TokenShard:
+    """All text that lies tokenised in a folder: in the folder itself, or in those in it, whatever their source and split."""
+    folders = [path for path in (folder, *sorted(folder.glob("*"))) if _valid(path)]
+    if not folders:
+        raise UserError(f"there is no tokenised text in {folder}; base_train writes it to {base_dir() / 'tokens'}")
+    return TokenShard(folders, str(folder), "all")
 
 
 def open_shard(source: Source, tokenizer: Tokenizer, split: str, run=None) -> TokenShard:
@@ -93,22 +102,22 @@ def open_shard(source: Source, tokenizer: Tokenizer, split: str, run=None) -> To
 
 def write_part(part: Part, tokenizer: Tokenizer, folder: Path) -> int:
     """Tokenises one part into `folder`, whole or not at all; returns the number of tokens."""
-    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    documents = ([tokenizer.bos_id, *ids] for ids in _encoded(part.read(), tokenizer))
+    return write_tokens(documents, tokenizer.vocab_size, folder, part=part.name, tokenizer=tokenizer.hash)
+
+
+def write_tokens(documents: Iterable[Sequence[int]], vocab_size: int, folder: Path, **meta) -> int:
+    """Writes documents, <|bos|> first, as a folder that `TokenShard` reads, whole or not at all; returns the number of tokens."""
+    dtype = np.uint16 if vocab_size <= 1 << 16 else np.uint32
     lengths: list[int] = []
     with new_artifact(folder) as new:
         with open(new / "tokens.bin", "wb") as f:
-            for ids in _encoded(part.read(), tokenizer):
-                lengths.append(len(ids) + 1)
-                f.write(np.array([tokenizer.bos_id, *ids], dtype=dtype).tobytes())
+            for ids in documents:
+                lengths.append(len(ids))
+                f.write(np.asarray(ids, dtype=dtype).tobytes())
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
         np.save(new / "offsets.npy", offsets)
-        meta = {
-            "part": part.name,
-            "documents": len(lengths),
-            "tokens": int(offsets[-1]),
-            "dtype": np.dtype(dtype).name,
-            "tokenizer": tokenizer.hash,
-        }
+        meta = {**meta, "documents": len(lengths), "tokens": int(offsets[-1]), "dtype": np.dtype(dtype).name}
         (new / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")
     return int(offsets[-1])
 
@@ -127,7 +136,7 @@ def _alone(folder: Path):
 def _encoded(documents: Iterator[str], tokenizer: Tokenizer) -> Iterator[list[int]]:
     documents = iter(documents)
     threads = max(1, len(os.sched_getaffinity(0)) // common.world_size())
-    while batch := list(islice(documents, BATCH)):
+    while batch := list(itertools.islice(documents, BATCH)):
         yield from tokenizer.encode_batch(batch, threads)
 
 

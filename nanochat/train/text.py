@@ -17,9 +17,6 @@ def text_loader(config, run, tokenizer, split: str, length: int, seed: int) -> T
 
 
 def validation_text(config, run, tokenizer, length: int) -> tuple[TokenLoader, int]:
-    """Validation batches, always the same, and how many of them are `config.eval_tokens`, or most of what there is.
-
-    A quarter is left for what packing crops, so that the first rows are not read twice.
-    """
+    """Validation batches, always the same, and how many of them are `config.eval_tokens`, or all there is."""
     loader = text_loader(config, run, tokenizer, "val", length, seed=0)
-    return loader, max(1, min(config.eval_tokens, loader.shard.num_tokens * 3 // 4) // loader.tokens_per_step)
+    return loader, max(1, min(config.eval_tokens, loader.shard.num_tokens) // loader.tokens_per_step)

@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from nanochat.data.ahead import Ahead, default_workers
+from nanochat.data.ahead import Ahead, Lookahead, default_workers
 
 PROGRAM = """
 import sys, time
@@ -102,6 +103,23 @@ def test_no_worker_outlives_the_process_however_it_ends(repository, how):
     assert (child.returncode == 0) == (how == "end") and wait_until_gone(pids), said
     assert how != "fail" or "ValueError: enough" in said
     assert how != "end" or not said
+
+
+@pytest.mark.parametrize("depth", [0, 1, 4])
+def test_a_thread_makes_things_in_their_order_and_no_more_than_were_asked_for(depth):
+    made = []
+    ahead = Lookahead(lambda: made.append(threading.current_thread()) or len(made), depth)
+    assert made == []
+    assert [ahead.get() for _ in range(20)] == list(range(1, 21))
+    ahead.close()
+    assert 20 <= len(made) <= 20 + depth and (threading.main_thread() in made) == (depth == 0)
+
+
+def test_what_fails_in_the_thread_fails_here():
+    ahead = Lookahead(iter([1]).__next__, 2)
+    assert ahead.get() == 1
+    with pytest.raises(StopIteration):
+        ahead.get()
 
 
 def test_one_cpu_has_no_worker_to_spare(monkeypatch):

@@ -1,6 +1,8 @@
 """Loaders: shapes and targets, exact resume, the same data for any number of processes, batches that always train something."""
 
+import gc
 import json
+import threading
 
 import pytest
 import torch
@@ -61,16 +63,16 @@ def test_text_resumes_exactly_through_json(make_shard, documents):
         assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
 
 
-def test_processes_get_disjoint_rows_that_together_are_those_of_one_process(make_shard, documents):
-    shard = make_shard(documents)
+@pytest.mark.parametrize("world", [2, 4])
+def test_processes_get_disjoint_rows_that_together_are_those_of_one_process(make_shard, documents, world):
+    shard = make_shard(documents[:10], documents[10:])
     alone = TokenLoader(shard, 4, T)
-    ranks = [TokenLoader(shard, 2, T, rank=r, world=2) for r in range(2)]
+    ranks = [TokenLoader(shard, 4 // world, T, rank=r, world=world) for r in range(world)]
     assert ranks[0].tokens_per_step == alone.tokens_per_step == 4 * T
     for _ in range(12):
-        whole = next(alone)[0]
-        parts = [next(loader)[0] for loader in ranks]
-        assert torch.equal(whole, torch.cat(parts))
-    assert ranks[0].state_dict() == ranks[1].state_dict() == alone.state_dict()
+        for whole, *parts in zip(next(alone), *map(next, ranks), strict=True):
+            assert torch.equal(whole, torch.cat(parts))
+    assert all(loader.state_dict() == alone.state_dict() for loader in ranks)
 
 
 def test_a_run_may_go_on_with_another_number_of_processes(make_shard, documents):
@@ -91,6 +93,62 @@ def test_a_checkpoint_of_other_data_is_refused(make_shard, documents):
     state = TokenLoader(make_shard(documents), 2, T).state_dict()
     with pytest.raises(UserError, match="--resume=off"):
         TokenLoader(make_shard(documents[:10]), 2, T).load_state_dict(state)
+
+
+def test_a_checkpoint_of_another_version_is_refused(make_shard, documents):
+    loader = TokenLoader(make_shard(documents), 2, T)
+    with pytest.raises(UserError, match="another version.*--resume=off"):
+        loader.load_state_dict({"epoch": 0, "cursor": 3, "waiting": [], "seed": 0, "items": len(documents)})
+
+
+def test_every_document_is_read_in_every_epoch(make_shard, documents, tokenizer):
+    loader, seen = TokenLoader(make_shard(documents), batch=1, T=60), []
+    while loader.epoch == 0:
+        assert 0 <= loader.progress < 1
+        inputs, targets = next(loader)
+        seen += [*inputs[0].tolist(), targets[0, -1].item()]
+    waiting = sum(end - start for _, start, end in loader.state_dict()["waiting"])
+    text = sum(i != tokenizer.bos_id for i in seen)
+    assert text + waiting == sum(len(tokenizer.encode(document)) for document in documents) and waiting < 3 * 61
+
+
+def test_what_is_made_ahead_changes_nothing(make_shard, documents):
+    """Neither the batches nor what the loader says of itself: its state is that of the batches given out."""
+    shard = make_shard(documents)
+    ahead, plain = TokenLoader(shard, 2, T, ahead=3), TokenLoader(shard, 2, T, ahead=0)
+    for _ in range(30):
+        assert all(map(torch.equal, next(ahead), next(plain)))
+        assert ahead.state_dict() == plain.state_dict()
+        assert (ahead.epoch, ahead.progress) == (plain.epoch, plain.progress)
+
+
+def test_a_loader_goes_back_while_more_is_under_way(make_shard, documents):
+    loader = TokenLoader(make_shard(documents), 2, T, ahead=5)
+    state, first = loader.state_dict(), take(loader, 4)
+    loader.load_state_dict(state)
+    assert loader.state_dict() == state
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(first, take(loader, 4), strict=True))
+
+
+def test_no_thread_outlives_its_loader(make_shard, documents):
+    before = set(threading.enumerate())
+    loader = TokenLoader(make_shard(documents), 2, T)
+    assert set(threading.enumerate()) <= before, "it begins with the first batch"
+    next(loader)
+    (thread,) = set(threading.enumerate()) - before
+    del loader
+    gc.collect()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+
+
+def test_rows_for_a_gpu_are_made_in_pinned_memory_on_its_own_device(make_shard, documents, monkeypatch):
+    made, chosen, empty = [], [], torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size, pin_memory=False, **rest: made.append(pin_memory) or empty(*size, **rest))
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    loader = TokenLoader(make_shard(documents), 2, T, device="cuda:1", ahead=0)
+    rows, *_ = loader._maker.make()
+    assert made[-1] and chosen == [torch.device("cuda", 1)] and rows.shape == (2, T + 1)
 
 
 def test_one_short_document_is_enough(make_shard):

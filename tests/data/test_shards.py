@@ -1,6 +1,8 @@
 """Token files: the text comes back, parts are made once, broken or interrupted ones are made again, empty text is refused."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from nanochat.common import Interrupted, UserError
-from nanochat.data.shards import TokenShard, open_shard
+from nanochat.data.shards import TokenShard, open_shard, open_tokens
 from nanochat.data.sources import open_source
 from nanochat.data.tokenizer import Tokenizer
 
@@ -89,6 +91,50 @@ def test_a_stop_between_parts_keeps_what_is_done(source, tokenizer, base_dir):
         open_shard(source, tokenizer, "train", Run())
     assert len(parts(base_dir)) == 2
     assert len(open_shard(source, tokenizer, "train")) == 6
+
+
+KILLED = """
+import sys
+from nanochat.data.shards import open_shard
+from nanochat.data.sources import open_source
+from nanochat.data.tokenizer import Tokenizer
+
+encode, calls = Tokenizer.encode_batch, []
+
+def slowly(self, texts, *rest):
+    calls.append(texts)
+    if len(calls) == 3:
+        print("in the middle", flush=True)
+        sys.stdin.read()
+    return encode(self, texts, *rest)
+
+Tokenizer.encode_batch = slowly
+open_shard(open_source("*.jsonl", sys.argv[1], val_files=1), Tokenizer.load(sys.argv[2]), "train")
+"""
+
+
+def test_killed_in_the_middle_it_goes_on_with_the_part_that_is_missing(source, tokenizer, base_dir, tmp_path, repository, monkeypatch):
+    tokenizer.save(tmp_path / "tokenizer")
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(tmp_path / "tokenizer")]
+    child = subprocess.Popen(command, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "in the middle\n"
+    child.kill()
+    child.communicate()
+    done = {path.name: path.stat().st_mtime_ns for path in parts(base_dir) if (path / "COMPLETE").exists()}
+    assert len(done) == 2
+    asked, encode = [], Tokenizer.encode_batch
+    monkeypatch.setattr(Tokenizer, "encode_batch", lambda self, texts, *rest: asked.extend(texts) or encode(self, texts, *rest))
+    shard = open_shard(source, tokenizer, "train")
+    assert len(asked) == 3 and [tokenizer.decode(ids[1:].tolist()) for ids in shard] == list(source.documents("train"))
+    assert all((base_dir / "tokens" / name).stat().st_mtime_ns == time_ for name, time_ in done.items())
+
+
+def test_all_that_was_tokenised_can_be_opened(source, tokenizer, base_dir, tmp_path):
+    train, val = (open_shard(source, tokenizer, split) for split in ("train", "val"))
+    shard = open_tokens(base_dir / "tokens")
+    assert shard.num_tokens == train.num_tokens + val.num_tokens and len(open_tokens(parts(base_dir)[0])) < len(shard)
+    with pytest.raises(UserError, match="no tokenised text in"):
+        open_tokens(tmp_path)
 
 
 def test_large_vocabularies_use_wider_integers(source, base_dir):
