@@ -3,7 +3,8 @@
     python -m scripts.base_train --profile=embedded
     torchrun --standalone --nproc_per_node=8 -m scripts.base_train --profile=d20_a100x8
 
-The horizon is `--steps`, else `--tokens`, else `--tokens_per_param` times the weights that are multiplied (matrices and head).
+The horizon is `--steps`, else `--tokens`, else `--tokens_per_param` times the weights that are multiplied (matrices and head). If the
+text is shorter it is read again, which is said; more often than `--max_epochs` it is not.
 Interrupted, the same command goes on from the newest checkpoint. Writes checkpoints/base_train/<tag>/.
 """
 
@@ -14,14 +15,13 @@ import torch
 from nanochat import common
 from nanochat.common import UserError, derive_seed
 from nanochat.config import StageConfig, at_least, option
-from nanochat.data.loader import TokenLoader
 from nanochat.data.sources import TextOptions, check_text, text_inputs
 from nanochat.data.tokenizer import HOW_TO_MAKE, Tokenizer
 from nanochat.evaluate.bpb import bits_per_byte
 from nanochat.model.gpt import GPT
 from nanochat.model.options import ModelOptions, model_config
 from nanochat.pipeline.stage import Input, Run, Stage, execute
-from nanochat.train import checkpoint, settings
+from nanochat.train import checkpoint, epochs, settings
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings, accumulation
 from nanochat.train.text import text_loader, validation_text
@@ -33,6 +33,7 @@ PROMPTS = ("The sun is", "A dog has four", "Every morning the")
 class Config(ModelOptions, TrainSettings, TextOptions, StageConfig):
     tokens: int = option(0, "how much to train on; 0: see tokens_per_param", "tokens")
     tokens_per_param: float = option(12.0, "how much to train on for each weight that is multiplied", "tokens")
+    max_epochs: float = option(epochs.MOST, "most often that the text may be read", "epochs")
     eval_tokens: int = option(10_485_760, "validation text per evaluation, at most all there is", "tokens")
     sample_tokens: int = option(24, "length of the samples said at the end; 0 says none", "tokens")
 
@@ -40,7 +41,7 @@ class Config(ModelOptions, TrainSettings, TextOptions, StageConfig):
 def check(config: Config) -> None:
     settings.check(config)
     check_text(config)
-    at_least(config, 0, "tokens", "tokens_per_param")
+    at_least(config, 0, "tokens", "tokens_per_param", "max_epochs")
     at_least(config, 1, "eval_tokens")
     if not (config.steps or config.tokens or config.tokens_per_param):
         raise UserError("there is nothing to train on: give --steps, --tokens or --tokens_per_param above 0")
@@ -57,8 +58,11 @@ def work(config: Config, run: Run) -> str:
     model = GPT(model_config(config, tokenizer.vocab_size))
     batches = text_loader(config, run, tokenizer, "train", config.sequence_len, derive_seed(config.seed, "base text"))
     config = replace(config, steps=_steps(config, model, batches.tokens_per_step))
-    counts = model.num_params()
-    run.say(f"{counts['total']:,} parameters, {config.steps:,} steps on {_describe(config, batches)}")
+    counts, tokens = model.num_params(), epochs.tokens_of(config, batches.tokens_per_step)
+    there = batches.shard.num_tokens
+    sizes = f"{counts['total']:,} parameters, {config.steps:,} steps of {tokens // config.steps:,} tokens"
+    run.say(f"{sizes}: {tokens / 1e6:.1f} M tokens; the text has {there / 1e6:.1f} M ({tokens / there:.1f} epochs)")
+    run.result(epochs=epochs.tell_epochs(run, batches.shard.name, tokens, there, config.max_epochs))
     metrics = fit(
         run,
         config,
@@ -81,12 +85,6 @@ def _steps(config: Config, model: GPT, tokens_per_pass: int) -> int:
     counts = model.num_params()
     tokens = config.tokens or config.tokens_per_param * (counts["matrix"] + counts["head"])
     return max(1, round(tokens / (tokens_per_pass * accumulation(config.total_batch, tokens_per_pass))))
-
-
-def _describe(config: Config, batches: TokenLoader) -> str:
-    per_step = batches.tokens_per_step * accumulation(config.total_batch, batches.tokens_per_step)
-    total, there = config.steps * per_step, batches.shard.num_tokens
-    return f"{total / 1e6:.1f} M tokens, {per_step:,} a step; the text has {there / 1e6:.1f} M ({total / there:.1f} epochs)"
 
 
 def _val_bpb(config: Config, run: Run, tokenizer, model: GPT) -> float:

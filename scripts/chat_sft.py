@@ -22,12 +22,14 @@ from nanochat.train.chat import (
     conversation_loss,
     expressions,
     make_loader,
+    mean_length,
     observer_of,
     set_plans,
     task_inputs,
     trained_targets,
     training_mixture,
 )
+from nanochat.train.epochs import tell_epochs, tokens_of
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings
 
@@ -55,13 +57,17 @@ def work(config: Config, run: Run) -> str:
     parts = {**conversations.counts(), "expressions": len(arithmetic)}
     written = config.arithmetic_as if config.arithmetic else source.get("arithmetic_as", config.arithmetic_as)
     run.say(f"{sum(parts.values()):,} items: {', '.join(f'{name} {n:,}' for name, n in parts.items())}")
+    items = Joined([conversations, arithmetic])
+    batches = make_loader(items, config, run, tokenizer, length, "fine-tuning")
+    there = len(items) * mean_length(items, tokenizer, length)
+    tell_epochs(run, "the mixture", tokens_of(config, batches.tokens_per_step), there)
     set_plans(model, config)
     observer = observer_of(model)
     metrics = fit(
         run,
         config,
         model=model,
-        batches=make_loader(Joined([conversations, arithmetic]), config, run, tokenizer, length, "fine-tuning"),
+        batches=batches,
         loss_fn=partial(conversation_loss, logger=observer),
         observer=observer,
         targets=trained_targets,

@@ -37,6 +37,7 @@ from nanochat.train.chat import (
     trained_targets,
     training_mixture,
 )
+from nanochat.train.epochs import tell_epochs, tokens_of
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings
 from nanochat.train.text import text_shard, validation_text
@@ -116,8 +117,11 @@ def _batches(config: Config, run: Run, tokenizer, length: int) -> ConversationLo
     tokens = sum(len(part) * mean_length(part, tokenizer, length) for part in (conversations, arithmetic))
     text = _text(config, run, tokenizer, tokens * config.text_share / (1 - config.text_share), length)
     counts = f"{len(conversations):,} conversations, {len(arithmetic):,} expressions, {len(text):,} texts"
-    run.say(f"{counts}: about {tokens / (1 - config.text_share) / 1e6:.1f} M tokens")
-    return make_loader(Joined([conversations, arithmetic, text]), config, run, tokenizer, length, "midtraining", config.train_on)
+    there = tokens / (1 - config.text_share)
+    run.say(f"{counts}: about {there / 1e6:.1f} M tokens")
+    loader = make_loader(Joined([conversations, arithmetic, text]), config, run, tokenizer, length, "midtraining", config.train_on)
+    tell_epochs(run, "the mixture", tokens_of(config, loader.tokens_per_step), there)
+    return loader
 
 
 def _text(config: Config, run: Run, tokenizer, tokens: float, length: int):

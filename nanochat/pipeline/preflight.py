@@ -332,7 +332,10 @@ def _text(expected: Forecast) -> Iterator[Verdict]:
     needed, brought = expected.text.shards, expected.text.downloaded
     if needed and brought and needed.mid > brought:
         text = f"training needs {needed.mid:.0f} shards of text ({needed.low:.0f} - {needed.high:.0f}) and the profile downloads {brought}"
-        yield Verdict(WARN, f"{text}: it will be read {needed.mid / brought:.1f} times; raise shards in [prefetch]")
+        most = expected.text.epochs
+        remedy = f"raise shards in [prefetch]; more than {most:g} times is refused (--max_epochs)"
+        level = BAD if needed.mid > most * brought else WARN
+        yield Verdict(level, f"{text}: it will be read {needed.mid / brought:.1f} times; {remedy}")
 
 
 def _time(expected: Forecast, seconds: float | None) -> Iterator[Verdict]:

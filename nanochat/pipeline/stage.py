@@ -49,6 +49,7 @@ NOT_PART_OF_THE_RESULT = {
     "force",
     "wandb",
     "run_name",
+    "max_epochs",
     "log_every",
     "save_every",
     "save_minutes",

@@ -73,11 +73,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Text:
-    """The pretraining text: tokens that training needs, files that takes, files the profile downloads (None: not shards)."""
+    """The pretraining text: tokens that training needs, files that takes, files the profile downloads (None: not shards), and how
+    often they may be read."""
 
     needed: Range
     shards: Range | None
     downloaded: int | None
+    epochs: float = math.inf
 
     @property
     def there(self) -> Range:
@@ -118,7 +120,7 @@ class Workloads:
         begun = 1 + 1 / self.configs[label].sequence_len  # packing drops nothing; a document that is cut gets another <|bos|>
         characters = [n * begun * c for n, c in zip(_ends(needed), _ends(CHARACTERS_PER_TOKEN), strict=True)]
         shards = Range(*(math.ceil(c / SHARD_CHARACTERS) for c in characters))
-        return Text(needed, shards, self.tables.get("prefetch", {}).get("shards"))
+        return Text(needed, shards, self.tables.get("prefetch", {}).get("shards"), self.configs[label].max_epochs)
 
     # -- stages -------------------------------------------------------------------------------------------------------
 

@@ -83,8 +83,20 @@ def status(stage, tag=""):
 
 
 def losses(base_dir, stage) -> dict[int, float]:
-    found = [json.loads(line) for line in (base_dir / "stages" / stage / "metrics.jsonl").read_text().splitlines()]
+    path = base_dir / "stages" / stage / "metrics.jsonl"
+    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return {line["step"]: line["loss"] for line in found if "loss" in line}
+
+
+def test_text_is_not_read_again_and_again_unasked(world, base_dir, capfd):
+    assert base_train.main([*world, "--steps=3000"]) == 1
+    refused = capfd.readouterr().err
+    assert "more than --max_epochs=4" in refused and "--text" in refused and "Traceback" not in refused
+    assert losses(base_dir, "base_train") == {} and not list((base_dir / "checkpoints").glob("base_train/*/step_*"))
+    assert base_train.main([*world, "--tokens=20_000", "--steps=0", "--max_epochs=1000", "--sample_tokens=0"]) == 0
+    assert " times: training takes 19,968 tokens and it has" in capfd.readouterr().err
+    found = status("base_train")["metrics"]
+    assert 1 < found["epochs"] == pytest.approx(found["tokens"] / found["text_tokens"])
 
 
 @pytest.mark.slow

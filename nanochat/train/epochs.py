@@ -1,0 +1,31 @@
+"""How often a run reads its data: said before the first step where it is more than once, refused where it is more than was allowed.
+
+Text read up to four times teaches almost as much as so much new text; more often, less and less (Muennighoff et al. 2023, "Scaling
+Data-Constrained Language Models", arXiv:2305.16264).
+"""
+
+import math
+
+from nanochat.common import UserError
+from nanochat.train.settings import TrainSettings, accumulation
+
+MOST = 4.0
+
+
+def tokens_of(settings: TrainSettings, tokens_per_pass: int) -> int:
+    """Tokens that the steps of a run train on; 0 if one epoch is the run."""
+    return settings.steps * tokens_per_pass * accumulation(settings.total_batch, tokens_per_pass)
+
+
+def tell_epochs(run, what: str, tokens: float, there: float, most: float = math.inf) -> float:
+    """How often a run on `tokens` tokens reads the `there` tokens of `what`: said if more than once, a UserError if more than `most`."""
+    epochs = tokens / max(there, 1)
+    if epochs > most:
+        raise UserError(
+            f"{what} has {there:,.0f} tokens and training on {tokens:,.0f} would read it {epochs:.1f} times, more than "
+            f"--max_epochs={most:g}; give it more text (--text) or train on less (--tokens), or allow it with "
+            f"--max_epochs={math.ceil(epochs)}"
+        )
+    if epochs > 1:
+        run.say(f"{what} is read {epochs:.1f} times: training takes {tokens:,.0f} tokens and it has {there:,.0f}")
+    return epochs
