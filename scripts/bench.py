@@ -1,10 +1,11 @@
-"""Measures how fast a GPT trains or writes here: tokens/s, ms, share of the peak, memory, energy. Nothing is read, nothing is kept.
+"""Measures how fast a GPT trains, reads or writes here: tokens/s, ms, share of the peak, memory, energy. Nothing is kept.
 
     python -m scripts.bench --depth=4 --sequence_len=256 --device_batch=8           # training steps
     python -m scripts.bench --depth=4 --against="smear=false backout=false"          # in turns with the same and other settings
     python -m scripts.bench --depth=12 --compile --profile                           # and a trace of three steps
     python -m scripts.bench --infer --depth=12 --prompt=512 --new=64 --rows=8        # decoding
     python -m scripts.bench --generator                                              # examples/s of the DAG's generator
+    python -m scripts.bench --loader [--shards=FOLDER]                               # tokens/s of the reading of text, of one core
 
 The last line on stdout is a JSON object whose names carry their units. `mfu` and `j_per_token` are null where the machine does not tell
 its peak or its energy. The first step's time counts from nothing, compilation included.
@@ -13,6 +14,7 @@ its peak or its energy. The first step's time counts from nothing, compilation i
 import json
 import platform
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -41,6 +43,8 @@ class Config(ModelOptions, TrainSettings):
     new: int = option(64, "how much is written after it", "tokens")
     rows: int = option(1, "prompts at a time", "rows")
     generator: bool = option(False, "time the generator of expressions instead")
+    loader: bool = option(False, "time the reading of text instead")
+    shards: str = option("", "what it reads: a folder of tokenised text, as <base directory>/tokens; default: random documents")
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
 
 
@@ -64,8 +68,8 @@ def parse_against(config: Config) -> Config | None:
     """The other configuration: this one with what `against` names."""
     if not config.against:
         return None
-    if config.infer or config.generator:
-        raise UserError("--against compares training; leave out --infer and --generator")
+    if config.infer or config.generator or config.loader:
+        raise UserError("--against compares training; leave out --infer, --generator and --loader")
     given = parse(Config, "bench", [f"--{word.lstrip('-')}" for word in config.against.split()])
     names = {word.lstrip("-").partition("=")[0] for word in config.against.split()}
     return replace(config, **{name: getattr(given, name) for name in names})
@@ -96,6 +100,8 @@ def measure(config: Config, other: Config | None = None) -> dict:
         return {"machine": machine, "examples_per_s": found["all"]["examples_per_s"], "styles": found}
     if config.infer:
         return {"machine": machine, **speed.writing(config, device)}
+    if config.loader:
+        return {"machine": machine, **_loading(config)}
     trainings = [speed.Training(each, device) for each in filter(None, (config, other))]
     ratios = speed.compare(trainings, config.rounds, config.steps)
     figures = [training.figures() for training in trainings]
@@ -109,6 +115,24 @@ def measure(config: Config, other: Config | None = None) -> dict:
         common.say(f"other / this: {median(ratios):.3f} (tokens/s, median of {len(ratios)} rounds, {min(ratios):.3f} to {max(ratios):.3f})")
         measured |= {"other": figures[1], "ratio": median(ratios), "ratios": ratios}
     return measured
+
+
+def _loading(config: Config) -> dict:
+    """The figures of reading, said case by case."""
+    from nanochat.data.shards import open_tokens
+    from nanochat.evaluate import loading
+
+    with tempfile.TemporaryDirectory() as folder:
+        shard = open_tokens(Path(config.shards)) if config.shards else loading.random_shard(Path(folder) / "random", config.vocab_size)
+        found = loading.loading(shard)
+    common.say(f"{found['documents']:,} documents, {found['tokens']:,} tokens")
+    for case in found["cases"]:
+        common.say(
+            f"context {case['sequence_len']}, {case['device_batch']} rows, {case['processes']} processes: "
+            f"{case['tokens_per_s'] / 1e6:,.1f} M tokens/s a core, {case['dropped']:.1%} dropped, {case['padded']:.1%} padded, "
+            f"{case['cut']:.1%} of documents that fit cut, {case['pieces_per_row']:.2f} pieces a row"
+        )
+    return found
 
 
 def _line(found: dict) -> str:
