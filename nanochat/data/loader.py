@@ -141,9 +141,9 @@ class _RowMaker:
         """(B, T + 1) tokens, and the packer's state and number of documents read after them."""
         if self.pinned:
             torch.cuda.set_device(self.device)  # of this thread; pinning would otherwise begin a context on the first GPU
-        self.packer.next_rows(self.before)
+        self.packer.skip(self.before)
         pieces = self.packer.next_rows(self.batch)
-        self.packer.next_rows(self.after)
+        self.packer.skip(self.after)
         rows = torch.empty((self.batch, self.packer.capacity), dtype=torch.int64, pin_memory=self.pinned)
         self._write(rows.numpy().reshape(-1), pieces)
         return rows, self.packer.state_dict(), self.packer.documents_read

@@ -9,7 +9,7 @@ piece that fits (best fit). Text is planned for thousands of documents at a time
 """
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from nanochat.common import derive_seed
 
 BLOCK = 4096  # documents planned together
 SPARE = 64  # pieces that a block leaves to the next, so that the last rows still have something to choose from
+NOTHING = np.empty((0, 3), dtype=np.int64)  # no pieces
 ITEMS = 1024  # items measured at a time; half as many left means it is time for more
 
 
@@ -62,15 +63,22 @@ class TextPacker:
 
     def next_rows(self, n: int) -> np.ndarray:
         """(P, 3) the pieces of the next n rows, one row after the other."""
-        found = [np.empty((0, 3), dtype=np.int64)]
+        return np.concatenate([NOTHING, *self._advance(n)])
+
+    def skip(self, n: int) -> None:
+        """Passes over the next n rows."""
+        for _ in self._advance(n):
+            pass
+
+    def _advance(self, n: int) -> Iterator[np.ndarray]:
+        """Gives n rows, those of a block at a time."""
         while n > 0:
             block = self._planned = self._planned or self._plan()
-            end = min(self.row + n, block.rows)
-            found.append(block.pieces[block.begins[self.row] : block.begins[end]])
-            n, self.row = n - (end - self.row), end
+            begin, end = self.row, min(self.row + n, block.rows)
+            n, self.row = n - (end - begin), end
             if end == block.rows:
                 self.taken, self.row, self.waiting, self._planned = block.taken, 0, block.rest, None
-        return np.concatenate(found)
+            yield block.pieces[block.begins[begin] : block.begins[end]]
 
     def _plan(self) -> Block:
         """Rows for the next documents: a block of an epoch or what is left of it; of very short epochs several."""

@@ -5,7 +5,8 @@
                         meta.json      what it was made from
 
 The key is a hash of the part's content, the split rule and the tokenizer, so new files beside old ones cost only themselves,
-and an interrupted run goes on with the next part. With several processes each tokenises its share of the parts.
+and an interrupted run goes on with the next part. Each process of a run tokenises its share of the parts, several of them at a time
+where it has several CPUs.
 """
 
 import bisect
@@ -15,6 +16,7 @@ import hashlib
 import itertools
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ import numpy as np
 
 from nanochat import common
 from nanochat.common import Interrupted, UserError, base_dir
+from nanochat.data.ahead import Ahead
 from nanochat.data.artifact import is_complete, new_artifact
 from nanochat.data.sources import Part, Source, too_little
 from nanochat.data.tokenizer import Tokenizer
@@ -84,13 +87,24 @@ def open_shard(source: Source, tokenizer: Tokenizer, split: str, run=None) -> To
     for i in missing:
         if is_complete(folders[i]):
             common.say(f"{folders[i]} is damaged: tokenising {parts[i].name} again")
+    cpus = max(1, len(os.sched_getaffinity(0)) // common.world_size())
+    workers = min(cpus, len(missing)) if sys.platform == "linux" else 1
+
+    def make(number: int) -> int:
+        """Tokens of the missing part with this number; 0 after the last, and where another run has made it meanwhile."""
+        if number >= len(missing):
+            return 0
+        i = missing[number]
+        with _alone(folders[i]):
+            return 0 if _valid(folders[i]) else write_part(parts[i], tokenizer, folders[i], cpus // workers)
+
     started, tokens = time.time(), 0
-    for done, i in enumerate(missing):
+    ahead = Ahead(make, workers if workers > 1 else 0)
+    for done in range(len(missing)):
         if run is not None and common.world_size() == 1 and run.stop_requested():
             raise Interrupted(f"tokenised {done} of {len(missing)} parts of '{source.name}'")
-        with _alone(folders[i]):
-            if not _valid(folders[i]):  # else another run has made it meanwhile
-                tokens += write_part(parts[i], tokenizer, folders[i])
+        tokens += ahead.get(done)
+    ahead.close()
     if missing:
         common.say(
             f"tokenised {len(missing)} part{'s' * (len(missing) > 1)} of '{source.name}' ({split}): "
@@ -100,9 +114,9 @@ def open_shard(source: Source, tokenizer: Tokenizer, split: str, run=None) -> To
     return TokenShard(folders, source.name, split)
 
 
-def write_part(part: Part, tokenizer: Tokenizer, folder: Path) -> int:
+def write_part(part: Part, tokenizer: Tokenizer, folder: Path, threads: int = 1) -> int:
     """Tokenises one part into `folder`, whole or not at all; returns the number of tokens."""
-    documents = ([tokenizer.bos_id, *ids] for ids in _encoded(part.read(), tokenizer))
+    documents = ([tokenizer.bos_id, *ids] for ids in _encoded(part.read(), tokenizer, threads))
     return write_tokens(documents, tokenizer.vocab_size, folder, part=part.name, tokenizer=tokenizer.hash)
 
 
@@ -133,9 +147,8 @@ def _alone(folder: Path):
         yield
 
 
-def _encoded(documents: Iterator[str], tokenizer: Tokenizer) -> Iterator[list[int]]:
+def _encoded(documents: Iterator[str], tokenizer: Tokenizer, threads: int) -> Iterator[list[int]]:
     documents = iter(documents)
-    threads = max(1, len(os.sched_getaffinity(0)) // common.world_size())
     while batch := list(itertools.islice(documents, BATCH)):
         yield from tokenizer.encode_batch(batch, threads)
 

@@ -1,6 +1,8 @@
 """Token files: the text comes back, parts are made once, broken or interrupted ones are made again, empty text is refused."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,6 +26,12 @@ def source(tmp_path):
     return open_source("*.jsonl", str(tmp_path), val_files=1)
 
 
+@pytest.fixture
+def one_cpu(monkeypatch):
+    """What is tokenised is tokenised in this process."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
+
+
 def parts(base_dir):
     return sorted(p for p in (base_dir / "tokens").iterdir() if p.is_dir())
 
@@ -40,7 +48,7 @@ def test_every_document_comes_back_after_its_bos(source, tokenizer):
             shard[len(texts)]
 
 
-def test_text_is_tokenised_once_for_a_tokenizer(source, tokenizer, base_dir, monkeypatch):
+def test_text_is_tokenised_once_for_a_tokenizer(source, tokenizer, base_dir, one_cpu, monkeypatch):
     open_shard(source, tokenizer, "train")
     assert len(parts(base_dir)) == 3
     with monkeypatch.context() as patch:
@@ -79,7 +87,7 @@ def test_a_part_that_fails_leaves_nothing_behind(tmp_path, tokenizer, base_dir):
     assert list((base_dir / "tokens").iterdir()) == []
 
 
-def test_a_stop_between_parts_keeps_what_is_done(source, tokenizer, base_dir):
+def test_a_stop_between_parts_keeps_what_is_done(source, tokenizer, base_dir, one_cpu):
     class Run:
         asked = 0
 
@@ -94,39 +102,66 @@ def test_a_stop_between_parts_keeps_what_is_done(source, tokenizer, base_dir):
 
 
 KILLED = """
-import sys
+import os, sys
 from nanochat.data.shards import open_shard
 from nanochat.data.sources import open_source
 from nanochat.data.tokenizer import Tokenizer
 
-encode, calls = Tokenizer.encode_batch, []
+encode = Tokenizer.encode_batch
 
 def slowly(self, texts, *rest):
-    calls.append(texts)
-    if len(calls) == 3:
+    if len(texts) == 3:
         print("in the middle", flush=True)
         sys.stdin.read()
     return encode(self, texts, *rest)
 
 Tokenizer.encode_batch = slowly
+os.sched_getaffinity = lambda pid: range(int(sys.argv[3]))
 open_shard(open_source("*.jsonl", sys.argv[1], val_files=1), Tokenizer.load(sys.argv[2]), "train")
 """
 
 
-def test_killed_in_the_middle_it_goes_on_with_the_part_that_is_missing(source, tokenizer, base_dir, tmp_path, repository, monkeypatch):
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_killed_in_the_middle_it_goes_on_with_the_part_that_is_missing(source, tokenizer, base_dir, tmp_path, repository, one_cpu,
+                                                                       monkeypatch, cpus):  # fmt: skip
     tokenizer.save(tmp_path / "tokenizer")
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(tmp_path / "tokenizer")]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(tmp_path / "tokenizer"), str(cpus)]
     child = subprocess.Popen(command, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "in the middle\n"
+    until = time.monotonic() + 30
+    while len(list((base_dir / "tokens").glob("*/COMPLETE"))) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
     child.kill()
+    assert child.stdout.read() == "", "at its end no process of it is left"
     child.communicate()
-    done = {path.name: path.stat().st_mtime_ns for path in parts(base_dir) if (path / "COMPLETE").exists()}
+    done = {path.parent.name: path.stat().st_mtime_ns for path in (base_dir / "tokens").glob("*/COMPLETE")}
     assert len(done) == 2
     asked, encode = [], Tokenizer.encode_batch
     monkeypatch.setattr(Tokenizer, "encode_batch", lambda self, texts, *rest: asked.extend(texts) or encode(self, texts, *rest))
     shard = open_shard(source, tokenizer, "train")
     assert len(asked) == 3 and [tokenizer.decode(ids[1:].tolist()) for ids in shard] == list(source.documents("train"))
-    assert all((base_dir / "tokens" / name).stat().st_mtime_ns == time_ for name, time_ in done.items())
+    assert all((base_dir / "tokens" / name / "COMPLETE").stat().st_mtime_ns == written for name, written in done.items())
+
+
+@pytest.mark.parametrize("cpus", [2, 5])
+def test_several_parts_are_tokenised_at_a_time_and_are_the_same(source, tokenizer, base_dir, tmp_path, monkeypatch, cpus):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(1))
+    expected = [ids.tolist() for ids in open_shard(source, tokenizer, "train")]
+    shutil.rmtree(base_dir / "tokens")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(cpus))
+    encode = Tokenizer.encode_batch
+
+    def noting(self, texts, *rest):
+        (tmp_path / f"{os.getpid()}.made").touch()
+        return encode(self, texts, *rest)
+
+    monkeypatch.setattr(Tokenizer, "encode_batch", noting)
+    assert [ids.tolist() for ids in open_shard(source, tokenizer, "train")] == expected
+    assert not (tmp_path / f"{os.getpid()}.made").exists() and list(tmp_path.glob("*.made"))
+    (tmp_path / "9.jsonl").write_text('{"text"')
+    (tmp_path / "99.jsonl").write_text('{"text": "fine"}')
+    with pytest.raises(UserError, match="9.jsonl is damaged"):
+        open_shard(open_source("*.jsonl", str(tmp_path), val_files=1), tokenizer, "train")
 
 
 def test_all_that_was_tokenised_can_be_opened(source, tokenizer, base_dir, tmp_path):
@@ -152,7 +187,7 @@ def test_no_text_at_all_is_one_sentence(tmp_path, tokenizer):
         TokenShard([], "nothing", "train")
 
 
-def test_processes_share_the_parts_and_wait_for_each_other(source, tokenizer, base_dir, monkeypatch):
+def test_processes_share_the_parts_and_wait_for_each_other(source, tokenizer, base_dir, one_cpu, monkeypatch):
     """Each of two processes makes its own parts; the second finds the first's already there."""
     import threading
 
@@ -176,7 +211,7 @@ def test_processes_share_the_parts_and_wait_for_each_other(source, tokenizer, ba
     assert lengths[0] == lengths[1] and len(parts(base_dir)) == 3
 
 
-def test_runs_that_need_the_same_text_at_the_same_time_tokenise_it_once(source, tokenizer, base_dir, monkeypatch):
+def test_runs_that_need_the_same_text_at_the_same_time_tokenise_it_once(source, tokenizer, base_dir, one_cpu, monkeypatch):
     made, begin = [], threading.Barrier(3)
     encode = Tokenizer.encode_batch
 
