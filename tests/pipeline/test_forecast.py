@@ -228,6 +228,9 @@ def test_preflight_warns_of_a_full_disk_and_of_too_little_text(monkeypatch):
     monkeypatch.setitem(workload.__dict__, "SHARD_CHARACTERS", 50e6)
     found = list(preflight.resources("d20_a100x8", steps, None))
     assert any(v.level == WARN and "it will be read" in v.text for v in found)
+    monkeypatch.setitem(workload.__dict__, "SHARD_CHARACTERS", 20e6)
+    found = list(preflight.resources("d20_a100x8", steps, None))
+    assert any(v.level == "bad" and "more than 4 times is refused" in v.text for v in found)
     monkeypatch.setattr(preflight, "_free", lambda folder: (1e9, 100, 200))
     texts = {v.text: v.level for v in preflight.resources("d20_a100x8", steps, None)}
     assert any("where 1.0 GB are free" in text and level == "bad" for text, level in texts.items())
