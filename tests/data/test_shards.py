@@ -102,7 +102,7 @@ def test_a_stop_between_parts_keeps_what_is_done(source, tokenizer, base_dir, on
 
 
 KILLED = """
-import os, sys
+import os, sys, time
 from nanochat.data.shards import open_shard
 from nanochat.data.sources import open_source
 from nanochat.data.tokenizer import Tokenizer
@@ -112,7 +112,7 @@ encode = Tokenizer.encode_batch
 def slowly(self, texts, *rest):
     if len(texts) == 3:
         print("in the middle", flush=True)
-        sys.stdin.read()
+        time.sleep(60)
     return encode(self, texts, *rest)
 
 Tokenizer.encode_batch = slowly
@@ -126,15 +126,15 @@ def test_killed_in_the_middle_it_goes_on_with_the_part_that_is_missing(source, t
                                                                        monkeypatch, cpus):  # fmt: skip
     tokenizer.save(tmp_path / "tokenizer")
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(tmp_path / "tokenizer"), str(cpus)]
-    child = subprocess.Popen(command, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "in the middle\n"
     until = time.monotonic() + 30
-    while len(list((base_dir / "tokens").glob("*/COMPLETE"))) < 2 and time.monotonic() < until:
+    while len(list((base_dir / "tokens").glob("[!.]*/COMPLETE"))) < 2 and time.monotonic() < until:
         time.sleep(0.01)
     child.kill()
     assert child.stdout.read() == "", "at its end no process of it is left"
     child.communicate()
-    done = {path.parent.name: path.stat().st_mtime_ns for path in (base_dir / "tokens").glob("*/COMPLETE")}
+    done = {path.parent.name: path.stat().st_mtime_ns for path in (base_dir / "tokens").glob("[!.]*/COMPLETE")}
     assert len(done) == 2
     asked, encode = [], Tokenizer.encode_batch
     monkeypatch.setattr(Tokenizer, "encode_batch", lambda self, texts, *rest: asked.extend(texts) or encode(self, texts, *rest))
