@@ -248,7 +248,7 @@ _measured: dict[tuple, Model] = {}  # a model of many layers takes seconds
 def measure(config, bfloat16: bool) -> Model:
     """Counts of a GPT and what it keeps for its backward pass, without computing or allocating anything.
 
-    Its layers are alike in pairs (every second has value embeddings), so models of two and of four layers tell the rest.
+    Its layers are alike in pairs (every second has value embeddings), so models of four and of six layers tell the rest.
     """
     key = (repr(config), bfloat16)
     if key not in _measured:
@@ -279,8 +279,9 @@ def _measure(config, bfloat16: bool) -> Model:
     with FakeTensorMode():
         model = GPT(config)
     counts = model.num_params()
-    kept = {(layers, rows): _kept(config, layers, rows, bfloat16) for layers in (2, 4) for rows in (1, 2)}
-    whole = {rows: kept[2, rows] + (config.n_layer - 2) / 2 * (kept[4, rows] - kept[2, rows]) for rows in (1, 2)}
+    few, more = (4, 6) if config.n_layer >= 4 else (config.n_layer, 4)  # with fewer the middle one is the last one too
+    kept = {(layers, rows): _kept(config, layers, rows, bfloat16) for layers in (few, more) for rows in (1, 2)}
+    whole = {rows: kept[few, rows] + (config.n_layer - few) / 2 * (kept[more, rows] - kept[few, rows]) for rows in (1, 2)}
     state = 4 * (4 * counts["total"] - counts.get("matrix", 0))  # weights, gradients, twice as much for AdamW, as much for Muon
     per_row = whole[2] - whole[1]
     return Model(counts["total"], model.flops_per_token(), config.sequence_len, state, whole[1] - per_row, per_row)

@@ -65,7 +65,7 @@ def test_a_trace_is_written_where_it_was_asked_for(tmp_path, capfd):
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["--against=smaer=false"], "did you mean 'smear'?"),
+    (["--against=smaer=false"], "did you mean '--smear'?"),
     (["--against=smear=false", "--infer"], "leave out --infer"),
     (["--infer", "--prompt=30", "--new=30"], "--sequence_len is 32"),
     (["--rounds=0"], "--rounds"),

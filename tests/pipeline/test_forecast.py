@@ -29,9 +29,9 @@ def works(profile, machine=TWO_CORES) -> dict:
 # Work
 
 
-@pytest.mark.parametrize("vocabulary", [500, 3000])  # below and above the one that is measured
-def test_what_a_forward_pass_keeps_is_counted_as_it_is(vocabulary):
-    config, kept = make_config("tiny", depth=6, vocab_size=vocabulary), {}
+@pytest.mark.parametrize(("vocabulary", "depth"), [(500, 2), (500, 8), (3000, 6)])  # below and above what is measured
+def test_what_a_forward_pass_keeps_is_counted_as_it_is(vocabulary, depth):
+    config, kept = make_config("tiny", depth=depth, vocab_size=vocabulary), {}
 
     def pack(tensor):
         kept[tensor.untyped_storage().data_ptr()] = tensor
@@ -55,7 +55,7 @@ def test_nothing_is_left_behind_by_looking_at_a_model(base_dir):
 
 def test_the_cluster_profile_is_the_one_that_is_published():
     base = works("d20_a100x8", EIGHT_A100)["base_train"]
-    assert base.weights == 896_533_720 and base.steps.mid == 4980 and base.tokens.mid == 4980 * 2**20
+    assert base.weights == 896_533_746 and base.steps.mid == 4980 and base.tokens.mid == 4980 * 2**20
     assert base.flops.mid == pytest.approx(1.69e19, rel=0.01)
     assert 40e9 < base.memory.low < base.memory.high < 80e9, "it fits a card of 80 GB"
 
