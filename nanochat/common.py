@@ -255,19 +255,19 @@ def barrier() -> None:
             dist.barrier()
 
 
-def from_first(make):
-    """What `make()` gives in the first process, in every process. Its exception, if any, is raised in every process."""
+def from_first(make, source: int = 0):
+    """What `make()` gives in the first process, or in the process `source`, in every process. Its exception, if any, is raised in all."""
     if world_size() == 1:
         return make()
     import torch.distributed as dist
 
     box = [None, None]
-    if rank() == 0:
+    if rank() == source:
         try:
             box[0] = make()
         except Exception as error:  # handed on, so that the others do not wait for a message that never comes
             box[1] = error
-    dist.broadcast_object_list(box, src=0)
+    dist.broadcast_object_list(box, src=source)
     if box[1] is not None:
         raise box[1]
     return box[0]

@@ -110,6 +110,7 @@ class PlanBatches:
         self.batch, self.device, self.examples = batch, torch.device(device), 0
         self.blocks = PlanBlocks(tokenizer, settings, batch, (seed, "expressions", rank, world), problems, share)
         self.ahead = Ahead(self.blocks.make, workers)
+        self._parts, self._part = 1, 0  # in how many parts a batch of a block is given out, and how many of them have been
         self._begin(0)
         self.tokens_per_step = round(sum(int(lengths.sum()) for *_, lengths in self._block) / len(self._block) * world)
 
@@ -122,18 +123,28 @@ class PlanBatches:
     def __next__(self):
         if self._given == len(self._block):
             self._begin(self._number + 1)
-        idx, *plan, decimals, lengths = (torch.from_numpy(x).to(self.device).long() for x in self._block[self._given])
-        self._given += 1
+        here = slice(self._part * self.batch, (self._part + 1) * self.batch)
+        idx, *plan, decimals, lengths = (torch.from_numpy(x[here]).to(self.device).long() for x in self._block[self._given])
+        self._part = (self._part + 1) % self._parts
+        self._given += self._part == 0
         self.examples += self.batch
         return idx, PlanLabels(*plan, decimals=decimals), lengths
+
+    def resize(self, batch: int) -> None:
+        """From the next batch on `batch` rows each: those of a block are given out in parts, since what they hold depends on their size.
+        Only where a step of training ends, so that its state never lies within a batch of a block."""
+        assert self._part == 0 and self.blocks.batch % batch == 0, f"{self.blocks.batch} rows cannot be given out {batch} at a time"
+        self.tokens_per_step = round(self.tokens_per_step * batch / self.batch)
+        self.batch, self._parts = batch, self.blocks.batch // batch
 
     def state_dict(self) -> dict:
         """Plain integers: the block that is being given out, and how much of it has been."""
         return {"block": self._number, "given": self._given}
 
     def load_state_dict(self, state: dict) -> None:
-        self._begin(state["block"])
-        self._given = state["given"]
+        if state["block"] != self._number:
+            self._begin(state["block"])
+        self._given, self._part = state["given"], 0
 
 
 def planned_questions(tokenizer, conversations) -> list[Rendered]:

@@ -3,7 +3,9 @@
 Both loaders are endless iterators with the same protocol: `tokens_per_step` (of one micro step over all processes), `epoch`,
 `progress` of the epoch in 0..1, and `state_dict()` / `load_state_dict()` of plain integers and lists after which the batches
 go on exactly. Every process plans all rows and takes its own, so the state is the same in each of them and a run may go on
-with another number of processes.
+with another number of processes, or with smaller batches (`resize`).
+
+`sources` says what the last batch was made of: for each row the numbers of its documents or conversations; `noun` is what these are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,6 +38,8 @@ class ConversationBatch:
 class _Loader:
     """What both loaders share: row counting, epochs, state."""
 
+    noun = "document"
+
     def __init__(self, name: str, batch: int, T: int, seed: int, rank: int, world: int, device):
         if min(batch, T, world) < 1 or not 0 <= rank < world:
             raise UserError(
@@ -47,6 +51,7 @@ class _Loader:
         if self.device.type == "cuda" and self.device.index is None:
             self.device = torch.device("cuda", torch.cuda.current_device())
         self.packer: TextPacker | ItemPacker
+        self.sources: list[list[int]] = []
 
     def __iter__(self):
         return self
@@ -85,6 +90,10 @@ class _Loader:
             )
         self.packer.load_state_dict(state)
 
+    def resize(self, batch: int) -> None:
+        """From the next batch on `batch` rows each; their order stays. Only where a step of training ends, which all processes reach."""
+        self.batch = batch
+
     def _move(self, rows: torch.Tensor) -> torch.Tensor:
         return rows.to(self.device, non_blocking=rows.is_pinned())
 
@@ -103,12 +112,17 @@ class TokenLoader(_Loader):
         self._maker = _RowMaker(self.packer, shard, batch, rank, world, self.device)
         self._begin()
 
+    def resize(self, batch: int) -> None:
+        super().resize(batch)
+        self._maker = _RowMaker(self.packer, self.shard, batch, self.rank, self.world, self.device)
+        self.load_state_dict(self.state_dict())  # what was made in the old size is made again
+
     def _begin(self) -> None:
         self._state, self._read = self.packer.state_dict(), self.packer.documents_read
         self._coming = Lookahead(self._maker.make, self.ahead)
 
     def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
-        rows, self._state, self._read = self._coming.get()
+        rows, self._state, self._read, self.sources = self._coming.get()
         rows = self._move(rows)  # (B, T + 1)
         return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()  # (B, T), (B, T)
 
@@ -137,19 +151,21 @@ class _RowMaker:
         self.batch, self.before, self.after = batch, rank * batch, (world - 1 - rank) * batch
         self.device, self.pinned = device, device.type == "cuda"
 
-    def make(self) -> tuple[torch.Tensor, dict, int]:
-        """(B, T + 1) tokens, and the packer's state and number of documents read after them."""
+    def make(self) -> tuple[torch.Tensor, dict, int, list[list[int]]]:
+        """(B, T + 1) tokens, the packer's state and number of documents read after them, and the documents in each row."""
         if self.pinned:
             torch.cuda.set_device(self.device)  # of this thread; pinning would otherwise begin a context on the first GPU
         self.packer.skip(self.before)
         pieces = self.packer.next_rows(self.batch)
         self.packer.skip(self.after)
         rows = torch.empty((self.batch, self.packer.capacity), dtype=torch.int64, pin_memory=self.pinned)
-        self._write(rows.numpy().reshape(-1), pieces)
-        return rows, self.packer.state_dict(), self.packer.documents_read
+        ends = self._write(rows.numpy().reshape(-1), pieces)
+        first_of_rows = np.flatnonzero(ends % self.packer.capacity == 0)[:-1] + 1
+        sources = [documents.tolist() for documents in np.split(pieces[:, 0], first_of_rows)]
+        return rows, self.packer.state_dict(), self.packer.documents_read, sources
 
-    def _write(self, tokens: np.ndarray, pieces: np.ndarray) -> None:
-        """Pieces fill rows exactly, so that all rows are written as one."""
+    def _write(self, tokens: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+        """Pieces fill rows exactly, so that all rows are written as one. Where each piece ends."""
         ends = np.cumsum(pieces[:, 2] - pieces[:, 1] + 1)
         at = 0
         for (document, start, end), until in zip(pieces.tolist(), ends.tolist(), strict=True):
@@ -157,6 +173,7 @@ class _RowMaker:
             at = until
         tokens[ends[:-1]] = self.bos_id  # where the next piece begins: a document continued has the token before it there
         tokens[0] = self.bos_id
+        return ends
 
 
 class ConversationLoader(_Loader):
@@ -167,6 +184,8 @@ class ConversationLoader(_Loader):
     filled up with <|bos|> that are not trained. `train_on`: "all" trains every token of an item, "assistant" what its mask says.
     Use `epoch` to stop: it grows when the last item of an epoch has been placed.
     """
+
+    noun = "conversation"
 
     def __init__(self, items: Sequence, tokenizer: Tokenizer, batch: int, T: int, seed: int = 0, rank: int = 0, world: int = 1,
                  device="cpu", train_on: str = "assistant"):  # fmt: skip
@@ -191,7 +210,8 @@ class ConversationLoader(_Loader):
                 f"none of the {self.size} conversations has a token to train within the {self.T} tokens of a row; "
                 "raise the row length or check the data"
             ) from None
-        for b, row in enumerate(rows[self.rank * self.batch : (self.rank + 1) * self.batch]):
+        self.sources = rows[self.rank * self.batch : (self.rank + 1) * self.batch]
+        for b, row in enumerate(self.sources):
             documents.append(list(self._place(row)))
             for at, item in documents[-1]:
                 end = at + len(item)

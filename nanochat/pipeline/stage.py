@@ -55,6 +55,9 @@ NOT_PART_OF_THE_RESULT = {
     "save_minutes",
     "keep",
     "workers",
+    "spike",
+    "on_spike",
+    "hang_minutes",
 }
 
 
@@ -127,6 +130,10 @@ class Run:
         if self._mirror:
             self._mirror.log(values, step)
 
+    def went_back(self) -> None:
+        """Training goes on from an earlier step: its next line drops those of the steps that it takes again."""
+        self._logged = False
+
     def result(self, **values: float) -> None:
         """Final metrics, flat names to numbers, kept in status.json."""
         self.metrics.update({name: _plain_number(value) for name, value in values.items()})
@@ -135,10 +142,13 @@ class Run:
         """Registers a file or folder this stage produced; its digest goes into status.json."""
         self.outputs.append(Path(path))
 
+    def stop_noted(self) -> bool:
+        """True once a signal came to this process or a stop file lies there; other processes may not know yet."""
+        return signals.requested() or any(path.exists() for path in stop_files(self.folder))
+
     def stop_requested(self) -> bool:
-        """True once a signal came or a stop file lies there; all processes get the same answer, so call it together."""
-        here = signals.requested() or any(path.exists() for path in stop_files(self.folder))
-        return common.all_reduce_sum([float(here)])[0] > 0
+        """True once any process has noted it; all processes get the same answer, so call it together."""
+        return common.all_reduce_sum([float(self.stop_noted())])[0] > 0
 
 
 def stop_files(folder: Path) -> list[Path]:

@@ -2,7 +2,8 @@
 
     batches   an endless iterator with `tokens_per_step` (of one forward pass over all processes), `epoch`, `progress` and
               `state_dict` / `load_state_dict` (of plain values); what it yields only `loss_fn` looks into
-              examples handed out so far by this process as `examples`, if it counts them
+              examples handed out so far by this process as `examples`, if it counts them; `batch` and `resize`, if batches can be
+              made smaller (memory.py); `sources` and `noun`, if it knows what documents the last batch held (guards.py)
     loss_fn   (model, batch) -> (loss, {name: number or tensor to log})
     targets   (batch) -> scalar tensor: over how many targets its loss is the mean, if that differs between batches
     evaluate  (model) -> {name: number}
@@ -11,7 +12,6 @@
 An interrupted run goes on from its newest valid checkpoint and, on a CPU, gives the same losses as one that never stopped.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,11 +21,14 @@ import torch
 import torch.distributed as dist
 
 from nanochat import common
-from nanochat.common import Interrupted, UserError
+from nanochat.common import Interrupted
 from nanochat.train import checkpoint
+from nanochat.train.guards import Guard
 from nanochat.train.hardware import gpu_usage, keep_freed_memory, peak_flops
+from nanochat.train.memory import passes_that_fit
 from nanochat.train.scaler import LossScaler
 from nanochat.train.settings import TrainSettings, accumulation, check, make_optimizer, make_schedule
+from nanochat.train.watchdog import Watchdog
 from nanochat.train.weighing import weighed
 
 SAY_SECONDS = 10.0  # a line for people about as often
@@ -76,10 +79,12 @@ def fit(run, settings: TrainSettings, *, model: torch.nn.Module, batches: Batche
 
     `meta` goes into every checkpoint: what `checkpoint.build_model` needs, and the tokenizer's hash. `parent` is the id of the
     checkpoint the model came from. With `settings.steps` 0 one epoch of `batches` is the run. Interrupted when a stop was
-    requested and everything is saved; UserError when the loss is not a number.
+    requested and everything is saved; UserError when a bad step (guards.py) stops the run.
     """
     check(settings)
-    return _Fit(run, settings, model, batches, loss_fn, evaluate, observer, {**meta, "parent": parent}, targets).train()
+    fitting = _Fit(run, settings, model, batches, loss_fn, evaluate, observer, {**meta, "parent": parent}, targets)
+    with fitting.watchdog:
+        return fitting.train()
 
 
 class _Fit:
@@ -99,6 +104,8 @@ class _Fit:
         self.optimizer = make_optimizer(model, settings, self.tokens_per_step)
         self.optimizer.scaler = LossScaler() if self.compute.dtype == torch.float16 else None
         self.schedule = make_schedule(settings)
+        self.guard = Guard(run, settings, self.model, batches, loss_fn, self._newest, self._go_back)
+        self.watchdog = Watchdog(settings.hang_minutes, run.folder)
         self.step, self.seconds = 0, 0.0  # optimizer steps done, and the time they took without evaluations and saves
         self.first, self.waited, self.observed = 0, 0.0, {}  # steps done before; seconds waited for data; what the observer saw last
         self.loss_sum, self.loss_weight = 0.0, 0.0  # running mean of the loss
@@ -115,25 +122,30 @@ class _Fit:
         measured, evaluated = {}, -1
         while not self.finished():
             began = time.monotonic()
-            loss, extra, lr = self._one_step()
+            extra, lr = self._one_step()
+            heard = self.guard.read(at_once=self._is_due())
+            if heard.went_back:
+                continue
             self.seconds += time.monotonic() - began
-            save_due, stop = self._agree()
+            for loss in heard.losses:
+                self.loss_sum = AVERAGE * self.loss_sum + (1 - AVERAGE) * loss
+                self.loss_weight = AVERAGE * self.loss_weight + (1 - AVERAGE)
             values, observed = {}, {}
             if self._is_logged(self.step):
-                values = {"loss": loss, "lr": lr, "progress": round(self.progress(), 6)}
+                values = {"loss": self.guard.loss, "lr": lr, "progress": round(self.progress(), 6)}
                 values |= {**self._speed(time.monotonic() - began), **self._mean_over_processes(extra)}
                 values |= {"loss_scale": self.optimizer.loss_scale} if self.optimizer.scaler else {}
                 observed = self.observed
-            if self.evaluate_fn and self.settings.eval_every and self.step % self.settings.eval_every == 0 and not self.finished():
+            if self.evaluate_fn and self._is_each(self.settings.eval_every) and not self.finished():
                 measured, evaluated = self._evaluate(), self.step
                 values |= measured
             if values:
                 self.run.log(self.step, **values, **observed)
-            self._say(loss, values if evaluated == self.step else {})
-            if stop and not self.finished():
+            self._say(self.guard.loss, values if evaluated == self.step else {})
+            if heard.stop and not self.finished():
                 self._save(measured)
                 raise Interrupted(f"saved at step {self.step}; run the same command again to go on")
-            if save_due and not self.finished():
+            if (heard.late or self._is_each(self.settings.save_every)) and not self.finished():
                 self._save(measured)
         return self._finish()
 
@@ -145,37 +157,40 @@ class _Fit:
     def _is_logged(self, step: int) -> bool:
         return step % self.settings.log_every == 0 or step == self.first + 1 or self.finished(step)
 
+    def _is_each(self, steps: int) -> bool:
+        return steps > 0 and self.step % steps == 0
+
+    def _is_due(self) -> bool:
+        """Whether it must be known now how the step went: it is logged, or something rests on it."""
+        return self._is_logged(self.step) or self._is_each(self.settings.eval_every) or self._is_each(self.settings.save_every)
+
     def progress(self) -> float:
         """Share of the run that is done: of its steps, or of the epoch."""
         return self.step / self.settings.steps if self.settings.steps else min(1.0, self.batches.epoch + self.batches.progress)
 
-    def _one_step(self) -> tuple[float, dict, float]:
-        """Loss (mean over passes and processes), what loss_fn had to say about the last pass, learning-rate multiplier."""
+    def _one_step(self) -> tuple[dict, float]:
+        """What loss_fn had to say about the last pass, learning-rate multiplier."""
         before, epoch = self.progress(), self.batches.epoch
         total, extra = self._passes()
         if self.batches.epoch.bit_length() > epoch.bit_length():  # epochs 1, 2, 4, ...: a tiny text ends one in every batch
             self.run.say(f"epoch {self.batches.epoch} ended: all of the data has been read")
-        mean = common.all_reduce_sum([float(total) / self.accumulate / self.compute.world])[0]
-        if not math.isfinite(mean):
-            raise UserError(
-                f"the loss became {mean} at step {self.step + 1}; lower --lr_scale (now {self.settings.lr_scale:g}) and run again"
-            )
         after = (self.step + 1) / self.settings.steps if self.settings.steps else self.progress()
         progress = (before + after) / 2  # the middle of the step, so that no step has a learning rate of 0
         lr = self.schedule.lr(progress)
-        self.optimizer.step(lr, self.schedule.momentum(progress), self.schedule.weight_decay(progress))
+        judge = partial(self.guard.judge, self.step + 1, total / self.accumulate, self._is_late(), self.run.stop_noted())
+        self.optimizer.step(lr, self.schedule.momentum(progress), self.schedule.weight_decay(progress), judge)
         self.optimizer.zero_grad()
         self.step += 1
-        self.loss_sum = AVERAGE * self.loss_sum + (1 - AVERAGE) * mean
-        self.loss_weight = AVERAGE * self.loss_weight + (1 - AVERAGE)
-        return mean, extra, lr
+        return extra, lr
 
     def _passes(self) -> tuple[torch.Tensor, dict]:
         """Forward and backward passes of a step: the sum of their losses, and what loss_fn had to say about the last."""
         total, extra, observed = 0.0, {}, False
+        self.guard.begin(self.step + 1, self.accumulate)
         parts = self.accumulate / self.optimizer.loss_scale
-        batches = weighed(partial(next, self.batches), self.accumulate, self.targets)
+        batches = weighed(self.guard.draw, self.accumulate, self.targets)
         for i in range(self.accumulate):
+            self.watchdog.beat(f"step {self.step + 1}")
             began = time.monotonic()
             batch, weight = next(batches)
             self.waited += time.monotonic() - began
@@ -194,18 +209,15 @@ class _Fit:
         self.optimizer.send_gradients()
         return total, extra
 
-    def _agree(self) -> tuple[bool, bool]:
-        """(a checkpoint is due, a stop was requested): the same in every process, by the first one's clock."""
-        every, minutes = self.settings.save_every, self.settings.save_minutes
-        late = minutes > 0 and time.monotonic() - self.saved > 60 * minutes
-        if common.world_size() > 1:
-            late = common.all_reduce_sum([float(late and self.compute.rank == 0)])[0] > 0
-        return late or (every > 0 and self.step % every == 0), self.run.stop_requested()
+    def _is_late(self) -> bool:
+        """Whether the last checkpoint is older than it may be, by the clock of the first process."""
+        minutes = self.settings.save_minutes
+        return self.compute.rank == 0 and minutes > 0 and time.monotonic() - self.saved > 60 * minutes
 
     def _evaluate(self) -> dict[str, float]:
         """What `evaluate` measures; the random state is as before, so that evaluating changes no training."""
         devices = [self.compute.device] if self.compute.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), self.watchdog.every_forward(f"evaluation after step {self.step}"):
             began = time.monotonic()
             self.model.eval()
             measured = {name: float(value) for name, value in self.evaluate_fn(self.model).items()}
@@ -247,6 +259,7 @@ class _Fit:
             self._resume(path)
             self.run.say(f"goes on from step {self.step} ({path})")
         self.stale = checkpoint.beyond(self.run.stage, self.run.tag, path)
+        self.accumulate *= passes_that_fit(self.run, self.model, self.batches, self.loss_fn)
         if self.compute.world > 1:
             for p in self.model.state_dict().values():
                 dist.broadcast(p, src=0)
@@ -258,16 +271,30 @@ class _Fit:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.loss_sum, self.loss_weight = state["loss_sum"], state["loss_weight"]
+        self.guard.losses.last.clear()
+        self.guard.losses.last.extend(state.get("losses", []))
         cursors = state["batches"]
         if rank < len(cursors) or len(cursors) == 1:  # else: more processes than before, with streams that nobody has read yet
             self.batches.load_state_dict(cursors[min(rank, len(cursors) - 1)])
         if rank < len(state["random"]):
             _set_random_state(state["random"][rank], self.compute.device)
 
+    def _newest(self):
+        """The newest checkpoint of this run, None before it has one."""
+        path = checkpoint.latest(self.run.stage, self.run.tag, self.run.identity)
+        return None if path in self.stale else path
+
+    def _go_back(self, path) -> None:
+        self._resume(path)
+        self.run.went_back()
+        self.said_at = self._counts()
+
     def _save(self, metrics: dict) -> None:
         """Saves in the first process; a failure there is raised in all of them."""
+        self.watchdog.beat(f"checkpoint of step {self.step}")
         random, cursors = self._gather(_random_state(self.compute.device)), self._gather(self.batches.state_dict())
-        state = {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum, "loss_weight": self.loss_weight, "random": random,
+        state = {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum, "loss_weight": self.loss_weight,
+                 "losses": list(self.guard.losses.last), "random": random,
                  "batches": cursors[:1] if all(c == cursors[0] for c in cursors) else cursors}  # fmt: skip
         state["optimizer"] = self.optimizer.state_dict()  # whole in the first process, with the help of all
 

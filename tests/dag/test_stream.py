@@ -66,6 +66,32 @@ def test_batches_made_ahead_by_other_processes_are_the_same_and_resume_the_same(
     assert all(same(next(here), next(resumed)) for _ in range(MOST_BATCHES // FEWER))
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_smaller_batches_are_parts_of_the_same(tokenizer, rows):
+    whole, small = make(tokenizer), make(tokenizer)
+    next(whole), next(small)
+    small.resize(rows)
+    assert small.tokens_per_step == pytest.approx(whole.tokens_per_step * rows / 4, abs=1)
+    for _ in range(MOST_BATCHES):
+        idx, plan, lengths = next(whole)
+        parts = [next(small) for _ in range(4 // rows)]
+        assert torch.equal(idx, torch.cat([part[0] for part in parts])) and torch.equal(lengths, torch.cat([part[2] for part in parts]))
+        assert torch.equal(plan.operand1, torch.cat([part[1].operand1 for part in parts]))
+    assert small.state_dict() == whole.state_dict() and small.examples == whole.examples
+    resumed = make(tokenizer)
+    resumed.resize(rows)
+    resumed.load_state_dict(small.state_dict())
+    assert same(next(small), next(resumed))
+
+
+def test_going_back_within_a_block_makes_nothing_anew(tokenizer, monkeypatch):
+    batches = make(tokenizer)
+    cursor, first = batches.state_dict(), next(batches)
+    monkeypatch.setattr(batches, "ahead", None)
+    batches.load_state_dict(cursor)
+    assert same(first, next(batches))
+
+
 def test_blocks_are_functions_of_their_number_whoever_makes_them_and_in_any_order(tokenizer):
     settings, known = ExpressionSettings(styles=("symbols", "let", "problems")), {}
     for order in ((0, 1, SHARED, SHARED + 1), (SHARED, 1, SHARED + 1, 0), (1,)):

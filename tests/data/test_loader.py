@@ -75,6 +75,44 @@ def test_processes_get_disjoint_rows_that_together_are_those_of_one_process(make
     assert all(loader.state_dict() == alone.state_dict() for loader in ranks)
 
 
+def test_smaller_batches_are_the_same_rows_and_each_row_names_its_documents(make_shard, documents, tokenizer):
+    shard = make_shard(documents)
+    large, small = TokenLoader(shard, 6, T, world=2), [TokenLoader(shard, 6, T, rank=rank, world=2) for rank in range(2)]
+    take(large, 3)
+    for loader in small:
+        take(loader, 3)
+        loader.resize(2)
+        assert loader.tokens_per_step == 2 * T * 2
+    other = TokenLoader(shard, 6, T, rank=1, world=2)
+    take(other, 3)
+    for _ in range(4):
+        whole = torch.cat([next(large)[0], next(other)[0]])
+        parts = [next(loader)[0] for _ in range(3) for loader in small]
+        assert torch.equal(whole, torch.cat(parts))
+        assert small[0].state_dict() == large.state_dict()
+        inputs, targets = next(large)
+        for row, among in zip(torch.cat([inputs, targets[:, -1:]], dim=1), large.sources, strict=True):
+            pieces = tokenizer.decode(row.tolist()).split("<|bos|>")[1:]
+            assert len(pieces) == len(among) and all(piece in documents[i] for piece, i in zip(pieces, among, strict=True))
+        next(other)
+        for loader in small:
+            take(loader, 3)
+
+
+def test_conversations_in_smaller_batches_are_the_same_rows_and_each_row_names_them(tokenizer):
+    large, small = (ConversationLoader(TALKS, tokenizer, 4, T) for _ in range(2))
+    next(large), next(small)
+    small.resize(2)
+    for _ in range(5):
+        whole, parts, rows = next(large), [], []
+        for _ in range(2):
+            parts.append(next(small))
+            rows += small.sources
+        assert torch.equal(whole.inputs, torch.cat([part.inputs for part in parts])) and large.sources == rows
+        for among, documents in zip(large.sources, whole.documents, strict=True):
+            assert [render(tokenizer, TALKS[i]).ids for i in among] == [item.ids for _, item in documents]
+
+
 def test_a_run_may_go_on_with_another_number_of_processes(make_shard, documents):
     shard = make_shard(documents)
     alone = TokenLoader(shard, 4, T)

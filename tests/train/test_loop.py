@@ -33,7 +33,7 @@ def start(run, model, tokenizer, batches=None, loss_fn=gpt_loss, **more):
 def stop_at(run, step):
     """Requests a stop as soon as `step` steps are done."""
     seen = []
-    run.stop_requested = lambda: seen.append(1) or len(seen) == step
+    run.stop_noted = lambda: seen.append(1) or len(seen) == step
 
 
 def test_training_lowers_the_loss_and_leaves_a_checkpoint_and_figures(make_run, make_gpt, tokenizer):
@@ -216,7 +216,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(make_run, mak
         n[0] += 1
         return model(*batch).loss * (bad if n[0] == 4 else 1), {}
 
-    run = make_run(steps=10, save_every=2)
+    run = make_run(steps=10, save_every=2, on_spike="stop")
     with pytest.raises(UserError, match="at step 4.*lr_scale"):
         start(run, make_gpt(), tokenizer, loss_fn=explodes)
     assert checkpoint.latest("base_train").name == "step_000002"

@@ -135,6 +135,47 @@ def test_a_missing_gradient_counts_as_zero():
         assert torch.equal(a, b)
 
 
+def test_gradients_that_may_not_be_followed_change_nothing():
+    model, seen = GPT(make_config("tiny")), []
+    optimizer = MuonAdamW(model, GROUPS)
+    set_gradients(model, 0)
+    optimizer.step()
+    before = [p.detach().clone() for p in model.parameters()]
+    state = [x for parts in optimizer.state_dict()["state"].values() for x in parts.values()]
+    set_gradients(model, 1)
+    optimizer.step(judge=lambda gradients: seen.extend(gradients) or False)
+    assert sum(g.numel() for g in seen) == sum(p.numel() for p in model.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)) and optimizer.state_dict()["steps"] == 1
+    after = [x for parts in optimizer.state_dict()["state"].values() for x in parts.values()]
+    assert all(torch.equal(a, b) for a, b in zip(state, after, strict=True))
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_where_the_device_decides_nobody_waits_and_weights_move_only_if_they_may(good, monkeypatch):
+    torch.manual_seed(0)
+    one, two = GPT(make_config("tiny")), GPT(make_config("tiny"))
+    two.load_state_dict(one.state_dict())
+    mine, plain = MuonAdamW(one, GROUPS), MuonAdamW(two, GROUPS)
+    for step in range(3):
+        for model in (one, two):
+            set_gradients(model, step)
+        if step == 1 and not good:
+            for p in one.parameters():
+                p.grad.fill_(math.nan)
+        before = [p.detach().clone() for p in one.parameters()]
+        verdict = torch.tensor(good or step != 1)
+        with monkeypatch.context() as patched:
+            for name in ("item", "__bool__", "__float__", "tolist", "cpu"):
+                patched.setattr(torch.Tensor, name, lambda *_: pytest.fail("the host waited"))
+            mine.step(judge=lambda _: verdict)  # noqa: B023
+        plain.step()
+        assert all(torch.equal(a, b) for a, b in zip(before, one.parameters(), strict=True)) == (step == 1 and not good)
+        assert all(p.isfinite().all() for p in one.parameters())
+        if good:
+            for a, b in zip(one.parameters(), two.parameters(), strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
 def test_state_survives_a_file_that_can_run_no_code_and_then_steps_are_the_same(tmp_path):
     torch.manual_seed(0)
     model = GPT(make_config("tiny"))

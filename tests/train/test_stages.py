@@ -265,7 +265,7 @@ def test_a_stop_file_interrupts_a_stage_and_the_same_command_finishes_it_as_if_n
     from nanochat.pipeline.stage import Run
 
     asked = []
-    monkeypatch.setattr(Run, "stop_requested", lambda self: asked.append(1) or len(asked) == 6)
+    monkeypatch.setattr(Run, "stop_noted", lambda self: asked.append(1) or len(asked) == 6)
     assert base_train.main(world) == 75
     assert status("base_train")["state"] == "interrupted"
     monkeypatch.undo()
