@@ -35,7 +35,7 @@ from nanochat.data.tokenizer import Tokenizer
 WINDOW, FEWEST = 256, 32  # losses that are remembered; so many must be before one can be a spike
 SHARE, NATS = 0.1, 0.25  # the least range, of the median and in nats
 NEAR = 10  # steps that are the same place
-SHOWN = 160  # characters of a row
+NAMED, SHOWN = 8, 160  # documents and characters of a row
 LOSS, GRADIENT, LATE, STOP, GOOD = range(5)  # what a process tells of a step
 
 
@@ -205,7 +205,8 @@ class Guard:
         text = f"row {worst + 1} of {n} in process {process}"
         if worst < len(sources):
             documents = list(dict.fromkeys(sources[worst]))
-            text += f", {self.batches.noun}{'s' * (len(documents) > 1)} {', '.join(map(str, documents))}"
+            more = f" and {len(documents) - NAMED} more" if len(documents) > NAMED else ""
+            text += f", {self.batches.noun}{'s' * (len(documents) > 1)} {', '.join(map(str, documents[:NAMED]))}{more}"
         beginning = _beginning(_tokens(batch)[worst])
         return text + (f": {beginning!r}" if beginning else "")
 

@@ -217,7 +217,7 @@ class _Fit:
     def _evaluate(self) -> dict[str, float]:
         """What `evaluate` measures; the random state is as before, so that evaluating changes no training."""
         devices = [self.compute.device] if self.compute.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), self.watchdog.every_forward(f"evaluation after step {self.step}"):
+        with torch.random.fork_rng(devices), self.watchdog.every_forward(self.model, f"evaluation after step {self.step}"):
             began = time.monotonic()
             self.model.eval()
             measured = {name: float(value) for name, value in self.evaluate_fn(self.model).items()}

@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from torch.nn.modules.module import register_module_forward_pre_hook
+import torch
 
 from nanochat import common
 
@@ -38,9 +38,9 @@ class Watchdog:
         self.doing, self.beats = doing, self.beats + 1
 
     @contextlib.contextmanager
-    def every_forward(self, doing: str):
-        """Within the block each call of any module is a beat: what takes long must still move."""
-        handle = register_module_forward_pre_hook(lambda *_: self.beat(doing))
+    def every_forward(self, model: torch.nn.Module, doing: str):
+        """Within the block each forward pass of `model` is a beat: what takes long must still move."""
+        handle = model.register_forward_pre_hook(lambda *_: self.beat(doing))
         self.beat(doing)
         try:
             yield

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 import torch
 
 from nanochat.train.watchdog import Watchdog
@@ -89,6 +90,7 @@ with Watchdog(1 / 60, Path(".")) as watchdog:
 """
 
 
+@pytest.mark.slow
 def test_time_in_which_a_process_was_stopped_does_not_count(repository):
     child = subprocess.Popen([sys.executable, "-c", STOPPED], cwd=repository, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "0\n"
@@ -105,9 +107,10 @@ def test_without_minutes_there_is_no_watch_and_after_it_nothing_is_left(tmp_path
     before = threading.active_count()
     with Watchdog(0, tmp_path):
         assert threading.active_count() == before
-    with Watchdog(5, tmp_path) as watchdog, watchdog.every_forward("evaluation"):
+    model = torch.nn.Linear(1, 1)
+    with Watchdog(5, tmp_path) as watchdog, watchdog.every_forward(model, "evaluation"):
         beats = watchdog.beats
-        torch.nn.Linear(1, 1)(torch.zeros(1, 1))
+        model(torch.zeros(1, 1))
         assert watchdog.beats == beats + 1 and threading.active_count() == before + 1
-    torch.nn.Linear(1, 1)(torch.zeros(1, 1))
+    model(torch.zeros(1, 1))
     assert watchdog.beats == beats + 2, "the end of the evaluation is one, a forward pass after it is none"
