@@ -22,6 +22,7 @@ from nanochat.model.gpt import GPT
 from nanochat.model.options import ModelOptions, model_config
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint, epochs, settings
+from nanochat.train.acceleration import Acceleration, accelerate
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings, accumulation
 from nanochat.train.text import text_loader, validation_text
@@ -30,7 +31,7 @@ PROMPTS = ("The sun is", "A dog has four", "Every morning the")
 
 
 @dataclass
-class Config(ModelOptions, TrainSettings, TextOptions, StageConfig):
+class Config(ModelOptions, Acceleration, TrainSettings, TextOptions, StageConfig):
     tokens: int = option(0, "how much to train on; 0: see tokens_per_param", "tokens")
     tokens_per_param: float = option(12.0, "how much to train on for each weight that is multiplied", "tokens")
     max_epochs: float = option(epochs.MOST, "most often that the text may be read", "epochs")
@@ -63,6 +64,7 @@ def work(config: Config, run: Run) -> str:
     sizes = f"{counts['total']:,} parameters, {config.steps:,} steps of {tokens // config.steps:,} tokens"
     run.say(f"{sizes}: {tokens / 1e6:.1f} M tokens; the text has {there / 1e6:.1f} M ({tokens / there:.1f} epochs)")
     run.result(epochs=epochs.tell_epochs(run, batches.shard.name, tokens, there, config.max_epochs))
+    accelerate(model, config, run, fresh=True)
     metrics = fit(
         run,
         config,

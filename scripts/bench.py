@@ -2,7 +2,8 @@
 
     python -m scripts.bench --depth=4 --sequence_len=256 --device_batch=8           # training steps
     python -m scripts.bench --depth=4 --against="smear=false backout=false"          # in turns with the same and other settings
-    python -m scripts.bench --depth=12 --compile --profile                           # and a trace of three steps
+    python -m scripts.bench --sequence_len=1024 --against="window_pattern=SSSL"      # the same with windows
+    python -m scripts.bench --depth=12 --compile=on --profile                        # and a trace of three steps
     python -m scripts.bench --infer --depth=12 --prompt=512 --new=64 --rows=8        # decoding
     python -m scripts.bench --generator                                              # examples/s of the DAG's generator
     python -m scripts.bench --loader [--shards=FOLDER]                               # tokens/s of the reading of text, of one core
@@ -24,17 +25,17 @@ from nanochat.common import UserError
 from nanochat.config import at_least, option, parse
 from nanochat.model.options import ModelOptions
 from nanochat.train import settings
+from nanochat.train.acceleration import Acceleration
 from nanochat.train.settings import TrainSettings
 
 
 @dataclass
-class Config(ModelOptions, TrainSettings):
+class Config(ModelOptions, Acceleration, TrainSettings):
     depth: int = option(4, "number of layers", "layers")
     sequence_len: int = option(256, "context", "tokens")
     vocab_size: int = option(32768, "tokens that the model knows", "tokens")
     steps: int = option(5, "optimizer steps in a round", "steps")
     rounds: int = option(5, "rounds of each configuration", "rounds")
-    compile: bool = option(False, "compile the model's blocks")
     against: str = option("", 'other settings, "name=value name=value": both configurations are timed, in turns')
     trace: bool = option(False, "write a trace of three steps", flag="profile")
     out: str = option("trace.json", "where to")

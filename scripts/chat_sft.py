@@ -13,6 +13,7 @@ from functools import partial
 from nanochat.config import StageConfig, option
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint, settings
+from nanochat.train.acceleration import Acceleration, accelerate
 from nanochat.train.chat import (
     ChatOptions,
     Joined,
@@ -35,7 +36,7 @@ from nanochat.train.settings import TrainSettings
 
 
 @dataclass
-class Config(ChatOptions, TrainSettings, StageConfig):
+class Config(ChatOptions, Acceleration, TrainSettings, StageConfig):
     source: str = option("mid", "which model to start from", choices=("base", "mid"))
     model_tag: str = option("", "tag of the run that made it")
     arithmetic: int = option(0, "generated expressions among the conversations", "examples")
@@ -63,6 +64,7 @@ def work(config: Config, run: Run) -> str:
     tell_epochs(run, "the mixture", tokens_of(config, batches.tokens_per_step), there)
     set_plans(model, config)
     observer = observer_of(model)
+    accelerate(model, config, run)
     metrics = fit(
         run,
         config,

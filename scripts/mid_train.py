@@ -21,6 +21,7 @@ from nanochat.data.sources import TextOptions, check_text, text_inputs
 from nanochat.evaluate.bpb import bits_per_byte
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint, settings
+from nanochat.train.acceleration import Acceleration, accelerate
 from nanochat.train.chat import (
     ChatOptions,
     Joined,
@@ -44,7 +45,7 @@ from nanochat.train.text import text_shard, validation_text
 
 
 @dataclass
-class Config(ChatOptions, TrainSettings, TextOptions, StageConfig):
+class Config(ChatOptions, Acceleration, TrainSettings, TextOptions, StageConfig):
     base_tag: str = option("", "tag of the base_train run to start from")
     dag_depth: int | None = option(None, "operations a token may carry out; default: those of dag_train's tower; 0: no tower", "operations")
     dag_tag: str = option("", "tag of the dag_train run whose tower is plugged in")
@@ -77,6 +78,7 @@ def work(config: Config, run: Run) -> str:
     unseen = UnseenLoss(config, run, tokenizer, model.config.sequence_len)
     set_plans(model, config)
     observer = observer_of(model)
+    accelerate(model, config, run)
     metrics = fit(
         run,
         config,

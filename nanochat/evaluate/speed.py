@@ -4,6 +4,7 @@ Figures are medians over rounds. Two configurations take turns, round by round, 
 the ratios are medians of the rounds' own ratios.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from nanochat.evaluate.benchmark import make_tokenizer
 from nanochat.infer.engine import Engine
 from nanochat.model.gpt import GPT
 from nanochat.model.options import model_config
+from nanochat.train.acceleration import choose, compiles
 from nanochat.train.hardware import Energy, keep_freed_memory, peak_flops, peak_megabytes
 from nanochat.train.settings import accumulation, make_optimizer
 
@@ -64,7 +66,11 @@ class Training:
             keep_freed_memory()
         self.model = GPT(model_config(config, config.vocab_size)).to(device).train()
         self.model.compute_dtype = common.compute_dtype(device)
-        if config.compile:
+        kernel, said = choose(self.model.config, config.attention, config.device_batch, device, self.model.compute_dtype, fresh=True)
+        self.model.use_attention(kernel)
+        if said:
+            common.say(f"attention: {said}")
+        if compiles(config.compile, device, math.inf):
             self.model.compile_blocks()
         self.loader = TokenLoader(RandomDocuments(config.vocab_size), config.device_batch, config.sequence_len, device=device)
         self.passes = accumulation(config.total_batch, self.loader.tokens_per_step)
@@ -112,6 +118,8 @@ class Training:
             "j_per_token": median(joules) if joules else None,
             "data_wait": sum(r.waited for r in self.rounds) / sum(seconds),
             "first_step_s": self.first_step_s,
+            "attention": self.model.attention_kernel,
+            "window_pattern": self.model.config.window_pattern,
             "tokens_per_step": self.tokens,
             "params": self.model.num_params()["total"],
             "flops_per_token": self.model.flops_per_token(),

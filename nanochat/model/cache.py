@@ -15,6 +15,8 @@ overwritten by the row's next tokens. `expect(0)` for a row keeps it as it is.
 import torch
 from torch import Tensor
 
+from nanochat.model.window import visible
+
 
 class KVCache:
     """Per layer keys and values (B, kv heads, max_len, d), and how many tokens of each row are valid: `lengths` (B,).
@@ -28,11 +30,11 @@ class KVCache:
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = torch.zeros(batch, dtype=torch.long, device=device)
         self.max_len = max_len
-        self.longest = 0  # the largest of `lengths`, known without asking the device
+        self.shortest = self.longest = 0  # of `lengths`, known without asking the device
         self.branch_state = None
         self._expected: Tensor | None = None
         self._rows = torch.arange(batch, device=device)[:, None]  # (B, 1)
-        self._positions = self._mask = None
+        self._positions, self._masks = None, {}
         self._last: Tensor | None = None  # (B, 1, D): what the last token of each row brought into the stream
 
     def expect(self, new_lengths: Tensor) -> None:
@@ -44,8 +46,6 @@ class KVCache:
         if self.longest + T > self.max_len:
             raise ValueError(f"the cache holds {self.max_len} tokens a row; {self.longest} are there, {T} more do not fit")
         self._positions = self.lengths[:, None] + torch.arange(T, device=self.lengths.device)  # (B, T)
-        places = torch.arange(self.longest + T, device=self.lengths.device)  # (S,)
-        self._mask = (places <= self._positions[..., None]).unsqueeze(1)  # (B, 1, T, S)
         if self.branch_state is not None:
             self.branch_state.new_lengths = torch.full_like(self.lengths, T) if self._expected is None else self._expected
 
@@ -54,17 +54,24 @@ class KVCache:
         assert self._positions.shape[1] == T
         return self._positions
 
-    def mask(self, T: int) -> Tensor:
-        """(B, 1, T, S) bool: which of the S places in use a new token may attend to, its own and those before it."""
-        assert self._mask.shape[2] == T
-        return self._mask
+    def mask(self, T: int, window: int | None = None) -> Tensor:
+        """(B, 1, T, S) bool: which of the S places that `update` returns a new token sees, its own and those before it."""
+        assert self._positions.shape[1] == T
+        if window not in self._masks:
+            places = torch.arange(self._first(window), self.longest + T, device=self.lengths.device)  # (S,)
+            self._masks[window] = visible(self._positions, places, window).unsqueeze(1)
+        return self._masks[window]
 
-    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes k, v (B, kv heads, T, d) of the new tokens; returns all keys and values in use, (B, kv heads, S, d)."""
-        keys, values, end = self.keys[layer], self.values[layer], self._mask.shape[-1]
-        keys[self._rows, :, self._positions] = k.transpose(1, 2)  # indexed as (B, T, kv heads, d)
-        values[self._rows, :, self._positions] = v.transpose(1, 2)
-        return keys[:, :, :end], values[:, :, :end]
+    def update(self, layer: int, k: Tensor, v: Tensor, window: int | None = None) -> tuple[Tensor, Tensor]:
+        """Writes k, v (B, T, kv heads, d) of the new tokens; returns the keys and values in use, (B, kv heads, S, d): of a layer with a
+        window only those that the shortest row or a longer one still sees."""
+        keys, values, begin, end = self.keys[layer], self.values[layer], self._first(window), self.longest + k.shape[1]
+        keys[self._rows, :, self._positions] = k  # indexed as (B, T, kv heads, d)
+        values[self._rows, :, self._positions] = v
+        return keys[:, :, begin:end], values[:, :, begin:end]
+
+    def _first(self, window: int | None) -> int:
+        return 0 if window is None else max(0, self.shortest + 1 - window)
 
     def previous(self, x: Tensor) -> Tensor:
         """What the token before the new ones brought into the stream, (B, 1, D), 0 where there was none. Keeps what the last of the new
@@ -81,8 +88,8 @@ class KVCache:
         """Called by the model after a forward: the expected tokens are now part of their rows."""
         T = self._positions.shape[1]
         if self._expected is None:
-            self.lengths, self.longest = self.lengths + T, self.longest + T
+            self.lengths, self.shortest, self.longest = self.lengths + T, self.shortest + T, self.longest + T
         else:
             self.lengths = self.lengths + self._expected
-            self.longest = int(self.lengths.max())
-        self._expected = self._positions = self._mask = None
+            self.shortest, self.longest = torch.stack(self.lengths.aminmax()).tolist()
+        self._expected, self._positions, self._masks = None, None, {}

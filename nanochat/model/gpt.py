@@ -1,12 +1,13 @@
 """The GPT: a decoder-only transformer, and the place where a branch (the DAG) may be plugged in.
 
     x = enter(N(E[token]))                            stream.py says what may happen to the residual stream
-    layer i:  x = before(i, x)
+    layer i:  x = before(x)
               x = x + Attention(N(x));  x = x + MLP(N(x))
     logits = 15 tanh(W N(leave(x)) / 15)              in float32, at any compute precision
 
 What differs from GPT-2: rotary positions, RMSNorm without weights, normalised queries and keys, squared ReLU, no biases, head
-and embedding not tied, value embeddings in every second layer, soft-capped logits (as in nanochat and modded-nanogpt).
+and embedding not tied, value embeddings in every second layer, soft-capped logits (as in nanochat and modded-nanogpt). Layers may see a
+short window of the text only (window.py).
 
 A branch is any module with `layer`, `init_state(batch, max_len)` and
     x, side = branch(x, idx, cache=state, plan=plan)   after block `layer`, x (B, T, D)
@@ -15,7 +16,8 @@ A branch is any module with `layer`, `init_state(batch, max_len)` and
 `side["loss"]`, if there, is added to the mean loss in training. Without a branch the model is exactly the plain GPT.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -27,18 +29,20 @@ from nanochat.model.attention import Attention
 from nanochat.model.cache import KVCache
 from nanochat.model.kinds import by_structure, parameter_kinds
 from nanochat.model.linear import Linear
-from nanochat.model.loss import capped, capped_nll
+from nanochat.model.loss import capped, capped_nll, nll_of_piece, nll_of_piece_as_one
 from nanochat.model.mlp import MLP
 from nanochat.model.norm import rms_norm
 from nanochat.model.position import Rotary
 from nanochat.model.stream import Stream
+from nanochat.model.window import short_window
 
 VOCAB_MULTIPLE = 64  # tables are padded to this many rows, for the sake of matrix units
 
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Sizes and choices of a GPT. `vocab_size` is the tokenizer's; tables are padded."""
+    """Sizes and choices of a GPT. `vocab_size` is the tokenizer's; tables are padded. `window_pattern`: one letter a layer, repeated as
+    often as it takes, S for a short window and L for the whole context; the last layer always has the whole context."""
 
     sequence_len: int = 2048
     vocab_size: int = 32768
@@ -53,6 +57,7 @@ class GPTConfig:
     smear: bool = True
     backout: bool = True
     rope_base: float = 100_000.0
+    window_pattern: str = "L"
 
     def __post_init__(self):
         if min(self.sequence_len, self.vocab_size, self.n_layer, self.n_head, self.n_kv_head, self.n_embd) < 1:
@@ -61,6 +66,8 @@ class GPTConfig:
             raise UserError(f"width {self.n_embd} must be a multiple of the {self.n_head} heads with an even quotient; change one of them")
         if self.n_head % self.n_kv_head:
             raise UserError(f"{self.n_head} heads cannot share {self.n_kv_head} key-value heads evenly; use a divisor of {self.n_head}")
+        if not self.window_pattern or set(self.window_pattern) - set("SL"):
+            raise UserError(f"a window pattern is made of S (short) and L (the whole context), as SSSL, not '{self.window_pattern}'")
 
     @property
     def head_dim(self) -> int:
@@ -73,6 +80,16 @@ class GPTConfig:
     def has_value_embedding(self, layer: int) -> bool:
         """Every second layer, counted so that the last one has one."""
         return self.value_embeddings and layer % 2 == (self.n_layer - 1) % 2
+
+    def window(self, layer: int) -> int | None:
+        """How many tokens a token of this layer sees, itself included; None: all before it."""
+        short = self.window_pattern[layer % len(self.window_pattern)] == "S" and layer < self.n_layer - 1
+        return short_window(self.sequence_len) if short else None
+
+    def attention_flops(self) -> int:
+        """Operations to train on one token of a full context that are not multiplications by weights: 12 H d S in each layer, S the
+        tokens that it sees (counted without the causal half, as PaLM's appendix B does)."""
+        return 12 * self.n_head * self.head_dim * sum(self.window(layer) or self.sequence_len for layer in range(self.n_layer))
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -98,10 +115,9 @@ class Block(nn.Module):
 
     def __init__(self, config: GPTConfig, layer: int):
         super().__init__()
-        self.layer = layer
         extra = config.has_value_embedding(layer)
         self.value_embedding = nn.Embedding(config.padded_vocab_size, config.n_kv_head * config.head_dim) if extra else None
-        self.attention = Attention(config, value_gate=extra)
+        self.attention = Attention(config, layer, value_gate=extra)
         self.mlp = MLP(config)
 
     @torch.no_grad()
@@ -112,10 +128,11 @@ class Block(nn.Module):
         self.attention.reset_parameters()
         self.mlp.reset_parameters()
 
-    def forward(self, x: Tensor, idx: Tensor, rotary: tuple[Tensor, Tensor], cache: KVCache | None) -> Tensor:
-        """x (B, T, D) of the tokens idx (B, T) -> (B, T, D)."""
+    def forward(self, x: Tensor, first: Tensor, scales, idx: Tensor, rotary: tuple[Tensor, Tensor], seen, cache=None) -> Tensor:
+        """x (B, T, D) of the tokens idx (B, T) -> (B, T, D). `first` and `scales`: see stream.py; `seen`: see attention.py."""
+        x = Stream.before(x, first, scales)
         extra = None if self.value_embedding is None else self.value_embedding(idx).to(x.dtype)
-        x = x + self.attention(rms_norm(x), extra, rotary, cache, self.layer)
+        x = x + self.attention(rms_norm(x), extra, rotary, seen, cache)
         return x + self.mlp(rms_norm(x))
 
 
@@ -132,6 +149,9 @@ class GPT(nn.Module):
         self.head = Linear(width, vocab)
         self.rotary = Rotary(config.head_dim, config.rope_base, config.sequence_len)
         self.branch: nn.Module | None = None
+        self.attention_kernel = "chunked"  # of layers with a window
+        self._trained: list[Callable] | None = None  # the blocks as training calls them, compiled
+        self._trained_piece = nll_of_piece
         self.reset_parameters()
 
     @torch.no_grad()
@@ -149,11 +169,21 @@ class GPT(nn.Module):
             raise ValueError(f"a branch sits behind a layer 0 .. {self.config.n_layer - 1}, not {branch.layer}")
         self.branch = branch.to(self.embedding.weight.device)
 
+    def use_attention(self, kernel: str) -> None:
+        """Has `kernel` (window.py) compute the layers with a window; "full" takes their windows away, for good."""
+        if kernel == "full":
+            self.config = replace(self.config, window_pattern="L")
+        for attention in [block.attention for block in self.blocks if block.attention.window is not None]:
+            attention.use(kernel)
+            attention.window = None if kernel == "full" else attention.window
+        self.attention_kernel = kernel
+
     def compile_blocks(self, **options) -> None:
-        """Compiles each block for training, in place (names and weights stay), with torch.compile's `options`. The branch stays outside:
-        its shapes depend on the numbers in the text. A block has no graph break; without a branch the whole model has none either."""
-        for block in self.blocks:
-            block.compile(**options)
+        """Compiles each block and the pieces of the loss, with torch.compile's `options`, for forward passes in training only: what
+        evaluation and decoding read has many lengths. Names and weights stay. The branch stays outside: its shapes depend on the numbers
+        in the text. Blocks that are alike share what was compiled."""
+        self._trained = [torch.compile(block, **options) for block in self.blocks]
+        self._trained_piece = torch.compile(nll_of_piece_as_one, **options)
 
     def forward(
         self, idx: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, plan=None, reduction: str = "mean"
@@ -189,8 +219,9 @@ class GPT(nn.Module):
         rotary = self.rotary(length, positions, dtype)
         x = first = self.stream.enter(rms_norm(self.embedding(idx).to(dtype)), cache)  # (B, T, D)
         middle = x
-        for i, block in enumerate(self.blocks):
-            x = block(self.stream.before(i, x, first), idx, rotary, cache)
+        for i, block in enumerate(self._trained if self._trained and self.training else self.blocks):
+            seen = self.blocks[i].attention.prepare(*idx.shape, idx.device) if cache is None else None
+            x = block(x, first, self.stream.scales(i), idx, rotary, seen, cache)
             if self.branch is not None and self.branch.layer == i:
                 x, side = self.branch(x, idx, cache=None if cache is None else cache.branch_state, plan=plan)
             if i == self.stream.middle:
@@ -205,7 +236,8 @@ class GPT(nn.Module):
     def _nll(self, x: Tensor, targets: Tensor) -> Tensor:
         """-log p of each target, (B, T) float32, 0 where ignored."""
         weight = self.head.weight[: self.config.vocab_size]
-        return capped_nll(rms_norm(x).flatten(0, 1), weight, targets.flatten(), self.config.logit_softcap).view_as(targets)
+        piece = self._trained_piece if self.training else nll_of_piece
+        return capped_nll(rms_norm(x).flatten(0, 1), weight, targets.flatten(), self.config.logit_softcap, piece).view_as(targets)
 
     def parameter_kinds(self) -> dict[str, str]:
         """Parameter name -> kind (kinds.py), the branch's included."""
@@ -227,8 +259,6 @@ class GPT(nn.Module):
         return {**counts, "total": sum(counts.values())}
 
     def flops_per_token(self) -> int:
-        """Floating-point operations to train on one token of a full context: 6 per weight that is multiplied, and 12 L D T for
-        attention (counted without the causal half, as PaLM's appendix B does)."""
+        """Floating-point operations to train on one token of a full context: 6 per weight that is multiplied, and those of attention."""
         counts = self.num_params()
-        c = self.config
-        return 6 * (counts["matrix"] + counts["head"]) + 12 * c.n_layer * c.n_head * c.head_dim * c.sequence_len
+        return 6 * (counts["matrix"] + counts["head"]) + self.config.attention_flops()

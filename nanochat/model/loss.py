@@ -9,6 +9,8 @@ precision of x; where it is not, each piece is computed a second time. With tanh
 of it on a CPU; |s| <= c, so exp needs no shift. The logits and everything made from them are float32 at any precision of x.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -21,24 +23,25 @@ def capped(logits: Tensor, cap: float) -> Tensor:
     return cap * torch.tanh(logits.float() / cap) if cap else logits.float()
 
 
-def capped_nll(x: Tensor, weight: Tensor, targets: Tensor, cap: float) -> Tensor:
-    """-log p(target) in nats, (N,) float32, 0 where the target is -1. x (N, D), weight (V, D), targets (N,) int64."""
-    return _CappedNLL.apply(x, weight.to(x.dtype), targets, cap, torch.is_grad_enabled())
+def capped_nll(x: Tensor, weight: Tensor, targets: Tensor, cap: float, piece: Callable | None = None) -> Tensor:
+    """-log p(target) in nats, (N,) float32, 0 where the target is -1. x (N, D), weight (V, D), targets (N,) int64. `piece`: what
+    computes some rows, nll_of_piece or another."""
+    return _CappedNLL.apply(x, weight.to(x.dtype), targets, cap, torch.is_grad_enabled(), piece or nll_of_piece)
 
 
 class _CappedNLL(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, targets, cap, needs_grad):
+    def forward(ctx, x, weight, targets, cap, needs_grad, piece):
         N, V = len(x), len(weight)
         nll = torch.empty(N, dtype=torch.float32, device=x.device)
         most = LOGITS_KEPT.get(x.device.type, 1 << 27)
         keep = needs_grad and most >= N * V
         slope = torch.empty(N, V, dtype=x.dtype, device=x.device) if keep else None
         for here in _pieces(x, V):
-            nll[here] = _piece(x[here], weight, targets[here], cap, slope[here] if keep else None)
+            nll[here] = piece(x[here], weight, targets[here], cap, slope[here] if keep else None)
         if needs_grad:
             ctx.save_for_backward(x, weight, slope if keep else targets)
-            ctx.cap, ctx.kept = cap, keep
+            ctx.cap, ctx.kept, ctx.piece = cap, keep, piece
         return nll
 
     @staticmethod
@@ -46,14 +49,14 @@ class _CappedNLL(torch.autograd.Function):
         x, weight, saved = ctx.saved_tensors
         grad = grad.to(x.dtype)[:, None]
         if ctx.kept:  # saved: the slopes (N, V)
-            return (saved @ weight).mul_(grad), saved.T @ (x * grad), None, None, None
+            return (saved @ weight).mul_(grad), saved.T @ (x * grad), None, None, None, None
         dx, dw = torch.empty_like(x), torch.zeros(weight.shape, dtype=torch.float32, device=x.device)
         for here in _pieces(x, len(weight)):  # saved: the targets (N,)
             slope = torch.empty(len(x[here]), len(weight), dtype=x.dtype, device=x.device)
-            _piece(x[here], weight, saved[here], ctx.cap, slope)
+            ctx.piece(x[here], weight, saved[here], ctx.cap, slope)
             torch.mul(slope @ weight, grad[here], out=dx[here])
             dw += slope.T @ (x[here] * grad[here])
-        return dx, dw.to(weight.dtype), None, None, None
+        return dx, dw.to(weight.dtype), None, None, None, None
 
 
 def _pieces(x: Tensor, vocabulary: int) -> list[slice]:
@@ -61,7 +64,7 @@ def _pieces(x: Tensor, vocabulary: int) -> list[slice]:
     return [slice(start, min(start + rows, len(x))) for start in range(0, len(x), rows)]
 
 
-def _piece(x: Tensor, weight: Tensor, targets: Tensor, cap: float, slope: Tensor | None) -> Tensor:
+def nll_of_piece(x: Tensor, weight: Tensor, targets: Tensor, cap: float, slope: Tensor | None) -> Tensor:
     """nll (n,) of some rows; fills `slope` (n, V) with d nll / d z."""
     if not cap:
         return _uncapped_piece(x, weight, targets, slope)
@@ -90,4 +93,18 @@ def _uncapped_piece(x: Tensor, weight: Tensor, targets: Tensor, slope: Tensor | 
     if slope is not None:
         p.mul_((1 / total).masked_fill_(ignored, 0.0))
         slope.copy_(p.scatter_add_(1, target, ignored.float() - 1))
+    return nll
+
+
+def nll_of_piece_as_one(x: Tensor, weight: Tensor, targets: Tensor, cap: float, slope: Tensor | None) -> Tensor:
+    """The same in the form that a compiler makes two passes over the logits of: nothing in place, no scatter."""
+    z = (x @ weight.T).float()  # (n, V)
+    s = cap * torch.tanh(z / cap) if cap else z
+    ignored, target = targets[:, None] < 0, targets.clamp(min=0)[:, None]
+    total = s.logsumexp(dim=1, keepdim=True)
+    nll = (total - s.gather(1, target)).masked_fill(ignored, 0.0).squeeze(1)
+    if slope is not None:
+        is_target = torch.arange(len(weight), device=x.device) == target  # (n, V)
+        bend = 1 - (s / cap).square() if cap else 1.0
+        slope.copy_((((s - total).exp() - is_target.float()) * bend).masked_fill(ignored, 0.0))
     return nll

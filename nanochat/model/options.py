@@ -21,6 +21,7 @@ class ModelOptions:
     backout: bool = option(True, "take some of the middle layer's output out of the last one's")
     qk_scale: float = option(1.2, "length of normalised queries and keys")
     logit_softcap: float = option(15.0, "logits stay below; 0: no limit")
+    window_pattern: str = option("L", "a letter per layer, repeated: S sees a quarter of the context, L all; the last layer always L")
 
 
 FIELDS = [name for name in ModelOptions.__dataclass_fields__ if name != "depth"]

@@ -52,11 +52,14 @@ class Stream(nn.Module):
         share = self.smear_scale.to(x.dtype) * torch.sigmoid(self.smear_gate(x[..., : self.smear_gate.in_features]))  # (B, T, 1)
         return torch.addcmul(x, share, before)
 
-    def before(self, layer: int, x: Tensor, first: Tensor) -> Tensor:
-        """What block `layer` is given: the stream x and what entered it, `first`, (B, T, D) each."""
-        if self.residual_scale is None:
-            return x
-        return self.residual_scale[layer] * x + self.skip_scale[layer] * first
+    def scales(self, layer: int) -> tuple[Tensor, Tensor] | None:
+        """r and k of a layer, numbers both; None without the scales."""
+        return None if self.residual_scale is None else (self.residual_scale[layer], self.skip_scale[layer])
+
+    @staticmethod
+    def before(x: Tensor, first: Tensor, scales: tuple[Tensor, Tensor] | None) -> Tensor:
+        """What a block computes with: of the stream x and what entered it, `first`, (B, T, D) each."""
+        return x if scales is None else scales[0] * x + scales[1] * first
 
     def leave(self, x: Tensor, middle: Tensor) -> Tensor:
         """What the head is given, from the stream behind the last layer and behind the middle one, (B, T, D) each."""

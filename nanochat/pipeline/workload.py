@@ -228,14 +228,12 @@ class Workloads:
         return total * (1.02 / (1 - getattr(config, "text_share", 0.0)))
 
     def _attention(self, config) -> int:
-        c = self._gpt_config(config)
-        return 12 * c.n_layer * c.n_head * c.head_dim * c.sequence_len
+        return self._gpt_config(config).attention_flops()
 
     def _gpt_config(self, config):
-        from nanochat.model.presets import make_config
+        from nanochat.model.options import model_config
 
-        sizes = {name: getattr(config, name) for name in ("aspect_ratio", "head_dim", "sequence_len", "value_embeddings")}
-        return make_config(config.depth, vocab_size=self._vocabulary(), **sizes)
+        return model_config(config, self._vocabulary())
 
     def model(self, config) -> Model:
         """The model of a base_train configuration."""
@@ -288,7 +286,8 @@ def _measure(config, bfloat16: bool) -> Model:
 
 
 def _kept(config, layers: int, rows: int, bfloat16: bool) -> int:
-    """Bytes that a forward pass of a model like `config`, but with so many layers, keeps for its backward pass; weights left out."""
+    """Bytes that a forward pass of a model like `config`, but with so many layers, keeps for its backward pass; weights left out.
+    Windows change nothing about that."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -304,7 +303,7 @@ def _kept(config, layers: int, rows: int, bfloat16: bool) -> int:
         return tensor
 
     with FakeTensorMode():
-        model = GPT(dataclasses.replace(config, n_layer=layers, vocab_size=vocabulary)).train()
+        model = GPT(dataclasses.replace(config, n_layer=layers, vocab_size=vocabulary, window_pattern="L")).train()
         model.compute_dtype = torch.bfloat16 if bfloat16 else torch.float32
         idx = torch.zeros(rows, config.sequence_len, dtype=torch.long)
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

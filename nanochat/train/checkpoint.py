@@ -207,9 +207,10 @@ def build_model(meta: dict, tokenizer) -> torch.nn.Module:
 
 
 def describe(model: GPT, tokenizer) -> dict:
-    """The part of meta.json from which `build_model` makes a GPT again."""
+    """The part of meta.json from which `build_model` makes a GPT again, and the kernel that computed its attention."""
     branch = None if model.branch is None else model.branch.config.to_dict()
-    return {"model_config": model.config.to_dict(), "branch_config": branch, "tokenizer_hash": tokenizer.hash}
+    return {"model_config": model.config.to_dict(), "branch_config": branch, "tokenizer_hash": tokenizer.hash,
+            "attention": model.attention_kernel}  # fmt: skip
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:

@@ -3,13 +3,18 @@
 import contextlib
 import ctypes
 import glob
+import re
 import sys
+import time
 from collections.abc import Callable
 
 import torch
 
+from nanochat.common import duration
+
 # Dense bfloat16 operations per second, from the vendors' data sheets.
 PEAK_FLOPS = {
+    "GH200": 989e12,
     "H200": 989e12,
     "H100 NVL": 835e12,
     "H100 PCIe": 756e12,
@@ -25,10 +30,21 @@ PEAK_FLOPS = {
 
 def peak_flops(device: torch.device) -> float | None:
     """Peak bfloat16 operations per second of a CUDA device, None if it is not known."""
-    if device.type != "cuda":
-        return None
-    name = torch.cuda.get_device_name(device)
-    return next((flops for key, flops in PEAK_FLOPS.items() if key in name), None)
+    return peak_of(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+
+
+def peak_of(name: str) -> float | None:
+    """The same for a device by its name. A relative of a device in the table is not known: an A4000 is no A40, a laptop's 4090 no 4090."""
+    return next((flops for key, flops in PEAK_FLOPS.items() if re.search(rf"\b{key}\b(?! (Ti|D|SUPER|Laptop))", name)), None)
+
+
+def first_step(run, device: torch.device, began: float) -> None:
+    """Says and keeps how long after `began` (time.monotonic()) the first step of a run was done, compilation included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds = time.monotonic() - began
+    run.say(f"first step after {duration(seconds)}")
+    run.result(first_step_seconds=round(seconds, 3))
 
 
 def gpu_usage(device: torch.device) -> dict[str, float]:

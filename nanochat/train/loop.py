@@ -24,7 +24,7 @@ from nanochat import common
 from nanochat.common import Interrupted
 from nanochat.train import checkpoint
 from nanochat.train.guards import Guard
-from nanochat.train.hardware import gpu_usage, keep_freed_memory, peak_flops
+from nanochat.train.hardware import first_step, gpu_usage, keep_freed_memory, peak_flops
 from nanochat.train.memory import passes_that_fit
 from nanochat.train.scaler import LossScaler
 from nanochat.train.settings import TrainSettings, accumulation, check, make_optimizer, make_schedule
@@ -118,6 +118,7 @@ class _Fit:
     # -- the run ------------------------------------------------------------------------------------------------------
 
     def train(self) -> dict[str, float]:
+        start = time.monotonic()
         self._start()
         measured, evaluated = {}, -1
         while not self.finished():
@@ -127,6 +128,8 @@ class _Fit:
             if heard.went_back:
                 continue
             self.seconds += time.monotonic() - began
+            if self.step == self.first + 1:
+                first_step(self.run, self.compute.device, start)
             for loss in heard.losses:
                 self.loss_sum = AVERAGE * self.loss_sum + (1 - AVERAGE) * loss
                 self.loss_weight = AVERAGE * self.loss_weight + (1 - AVERAGE)

@@ -93,7 +93,18 @@ def test_energy_is_counted_where_there_are_counters_and_unknown_elsewhere(tmp_pa
     assert energy.joules() == pytest.approx(2.5)
 
 
+def test_windows_are_compared_with_full_attention_and_their_kernel_is_told(capfd):
+    windows = "--against=window_pattern=SL attention=masked"
+    assert bench.main([*TINY, "--depth=2", "--sequence_len=256", windows]) == 0
+    shown = capfd.readouterr()
+    found = json.loads(shown.out.splitlines()[-1])
+    assert (found["attention"], found["window_pattern"]) == ("full", "L")
+    assert (found["other"]["attention"], found["other"]["window_pattern"]) == ("masked", "SL")
+    assert found["flops_per_token"] - found["other"]["flops_per_token"] == 12 * 32 * 128
+    assert "attention: masked; 1 of 2 layers see 128 of 256 tokens" in shown.err
+
+
 def test_compiled_blocks_are_compiled(monkeypatch):
     called = []
     monkeypatch.setattr(speed.GPT, "compile_blocks", lambda self: called.append(True))
-    assert bench.main([*TINY, "--compile", "--rounds=1", "--steps=1"]) == 0 and called == [True]
+    assert bench.main([*TINY, "--compile=on", "--rounds=1", "--steps=1"]) == 0 and called == [True]

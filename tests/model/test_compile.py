@@ -1,5 +1,7 @@
 """What torch.compile is to see has no graph break: the plain GPT as a whole, and its blocks beside a branch."""
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
@@ -53,5 +55,64 @@ def test_blocks_are_one_graph_each_beside_a_branch_that_is_none():
         torch.compile(model, **WHOLE)(idx, targets)
     torch.compiler.reset()
     model.compile_blocks(**WHOLE)
-    assert torch.equal(model(idx, targets).loss, expected) and list(model.state_dict()) == names
-    assert torch.equal(model.eval()(idx).logits, model(idx).logits)
+    torch.testing.assert_close(model(idx, targets).loss, expected)
+    assert list(model.state_dict()) == names
+
+
+class Counting:
+    """A compiler that translates nothing and counts what it is given."""
+
+    def __init__(self):
+        self.graphs = 0
+
+    def __call__(self, graph, examples):
+        self.graphs += 1
+        return graph.forward
+
+
+@pytest.mark.slow
+def test_blocks_that_are_alike_are_compiled_once_and_nothing_for_evaluation():
+    torch.manual_seed(0)
+    model = GPT(make_config("tiny", vocab_size=100, depth=9, sequence_len=256, window_pattern="SSSL")).train()
+    text, counting = torch.randint(0, 100, (2, 256)), Counting()
+    expected = model(text, text).loss
+    torch.compiler.reset()
+    model.compile_blocks(backend=counting, fullgraph=True)
+    loss = model(text, text).loss
+    loss.backward()
+    torch.testing.assert_close(loss, expected)
+    once = counting.graphs
+    assert 4 <= once <= 6  # with and without value embeddings and windows, the first layer, the loss
+    model.eval()
+    with torch.no_grad():
+        for length in (7, 100, 200):
+            model(text[:, :length], text[:, :length])
+    model.train()(text, text).loss.backward()
+    assert counting.graphs == once
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler on a CPU")
+@pytest.mark.parametrize("softcap", [15.0, 0.0])
+def test_compiled_training_has_the_losses_of_eager_training(tmp_path, monkeypatch, softcap):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.compiler.reset()
+
+    def losses(compiled):
+        torch.manual_seed(0)
+        model = GPT(make_config("tiny", vocab_size=100, sequence_len=256, window_pattern="SL", logit_softcap=softcap)).train()
+        if compiled:
+            model.compile_blocks()
+        found = []
+        for step in range(4):
+            text = torch.randint(0, 100, (2, 257), generator=torch.Generator().manual_seed(step))
+            loss = model(text[:, :-1], text[:, 1:]).loss
+            loss.backward()
+            with torch.no_grad():
+                for p in model.parameters():
+                    p.sub_(p.grad, alpha=0.1)
+                    p.grad = None
+            found.append(loss.item())
+        return found
+
+    assert losses(True) == pytest.approx(losses(False), rel=1e-4)

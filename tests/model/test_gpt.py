@@ -53,7 +53,9 @@ def reference_logits(model: GPT, row: torch.Tensor) -> torch.Tensor:
                 gate = 3 * torch.sigmoid(n[:, :12] @ p[f"blocks.{i}.attention.value_gate.weight"][g])
                 v = v + gate[:, None] * p[f"blocks.{i}.value_embedding.weight"][row][:, shared]
             scores = (c.qk_scale * norm(rotated(q))) @ (c.qk_scale * norm(rotated(k))).T / math.sqrt(d)
-            scores = scores.masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), -math.inf)
+            short = c.window_pattern[i % len(c.window_pattern)] == "S" and i < c.n_layer - 1
+            outside = torch.ones(T, T, dtype=torch.bool).tril(-math.ceil(c.sequence_len / 512) * 128) & short
+            scores = scores.masked_fill(~torch.ones(T, T, dtype=torch.bool).tril() | outside, -math.inf)
             heads.append(scores.softmax(-1) @ v)
         x = x + torch.cat(heads, dim=1) @ w["attention.out"].T
         x = x + (norm(x) @ w["mlp.up"].T).clamp(min=0) ** 2 @ w["mlp.down"].T
@@ -71,6 +73,14 @@ def test_logits_are_those_of_the_equations(make_model, ids, overrides):
         logits = model(ids).logits
         for row, expected in zip(ids, logits, strict=True):
             torch.testing.assert_close(reference_logits(model, row), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("overrides", [{"depth": 3, "n_kv_head": 1}, {"depth": 4, "sequence_len": 600, "smear": False}])
+def test_logits_with_short_windows_are_those_of_the_equations(make_model, overrides):
+    model = make_model(aspect_ratio=32, **{"sequence_len": 256, "window_pattern": "SSL", **overrides})
+    row = torch.randint(0, 500, (300,), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        torch.testing.assert_close(reference_logits(model, row), model(row[None]).logits[0], rtol=1e-3, atol=1e-3)
 
 
 def test_a_later_token_never_changes_an_earlier_logit(make_model, ids):

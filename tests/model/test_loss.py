@@ -1,5 +1,7 @@
 """The hand-written cross-entropy of the soft-capped head agrees with autograd, value and gradients."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanochat.model import loss as module
-from nanochat.model.loss import capped, capped_nll
+from nanochat.model.loss import capped, capped_nll, nll_of_piece, nll_of_piece_as_one
 
 
 def by_autograd(x, weight, targets, cap):
@@ -22,17 +24,18 @@ def gradients(function, x, weight, targets, cap, upstream):
 
 
 AT_ONCE, CAPS = st.sampled_from([16, 1 << 19]), st.sampled_from([0.0, 1.0, 15.0, 30.0])
+PIECES = st.sampled_from([nll_of_piece, nll_of_piece_as_one])
 
 
-@given(st.integers(1, 40), st.integers(2, 50), st.integers(0, 10**6), CAPS, AT_ONCE, st.booleans())
-def test_value_and_gradients_are_autograds(n, vocab, seed, cap, at_once, kept):
+@given(st.integers(1, 40), st.integers(2, 50), st.integers(0, 10**6), CAPS, AT_ONCE, st.booleans(), PIECES)
+def test_value_and_gradients_are_autograds(n, vocab, seed, cap, at_once, kept, piece):
     g = torch.Generator().manual_seed(seed)
     x, weight, upstream = torch.randn(n, 8, generator=g) * 3, torch.randn(vocab, 8, generator=g) * 3, torch.randn(n, generator=g)
     targets = torch.randint(-1, vocab, (n,), generator=g)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(module.LOGITS_AT_ONCE, "cpu", at_once)  # few rows a piece, and all at once
         patch.setitem(module.LOGITS_KEPT, "cpu", 1 << 27 if kept else 0)  # slopes kept for the backward pass, and computed again
-        mine = gradients(capped_nll, x, weight, targets, cap, upstream)
+        mine = gradients(partial(capped_nll, piece=piece), x, weight, targets, cap, upstream)
     for a, b in zip(mine, gradients(by_autograd, x, weight, targets, cap, upstream), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
