@@ -93,14 +93,13 @@ def test_blocks_that_are_alike_are_compiled_once_and_nothing_for_evaluation():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler on a CPU")
-@pytest.mark.parametrize("softcap", [15.0, 0.0])
-def test_compiled_training_has_the_losses_of_eager_training(tmp_path, monkeypatch, softcap):
+def test_compiled_training_has_the_losses_of_eager_training(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.compiler.reset()
 
     def losses(compiled):
         torch.manual_seed(0)
-        model = GPT(make_config("tiny", vocab_size=100, sequence_len=256, window_pattern="SL", logit_softcap=softcap)).train()
+        model = GPT(make_config("tiny", vocab_size=100, sequence_len=256, window_pattern="SL")).train()
         if compiled:
             model.compile_blocks()
         found = []
