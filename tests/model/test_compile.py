@@ -92,6 +92,19 @@ def test_blocks_that_are_alike_are_compiled_once_and_nothing_for_evaluation():
 
 
 @pytest.mark.slow
+def test_flex_attention_is_part_of_a_blocks_graph_and_gives_the_loss_of_the_others():
+    torch.manual_seed(0)
+    model = GPT(make_config("tiny", vocab_size=100, sequence_len=256, window_pattern="SL")).train()
+    text = torch.randint(0, 100, (2, 200))
+    torch.compiler.reset()
+    with torch.no_grad():  # on a CPU it has no backward pass
+        expected = model(text, text).loss
+        model.use_attention("flex")
+        model.compile_blocks(**WHOLE)
+        torch.testing.assert_close(model(text, text).loss, expected)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="torch.compile needs a C++ compiler on a CPU")
 def test_compiled_training_has_the_losses_of_eager_training(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))

@@ -48,6 +48,22 @@ def test_a_kernel_gives_what_the_equation_gives_and_its_gradients(kernel, T, W, 
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize(("heads", "kv_heads"), [(2, 2), (4, 2)])
+def test_flash_attention_is_asked_for_the_same_window(monkeypatch, heads, kv_heads):
+    varlen = pytest.importorskip("torch.nn.attention.varlen")
+
+    def attend_rows(q, k, v, ends_q, ends_k, most_q, most_k, *, scale, window_size, enable_gqa):
+        assert ends_q is ends_k and most_q == most_k == 13 and ends_q.dtype == torch.int32 and enable_gqa == (heads != kv_heads)
+        assert window_size[1] == 0  # nothing after a token, `window_size[0]` before it, and the token itself
+        rows = [slice(a, b) for a, b in itertools.pairwise(ends_q.tolist())]
+        return torch.cat([by_the_equation(q[None, r], k[None, r], v[None, r], window_size[0] + 1, scale)[0] for r in rows])
+
+    monkeypatch.setattr(varlen, "varlen_attn", attend_rows)
+    inputs, flash = random_inputs(13, heads, kv_heads), KERNELS["flash"]
+    found = flash(*inputs, flash.prepare(2, 13, 4, torch.device("cpu")), 0.4)
+    torch.testing.assert_close(found, by_the_equation(*inputs, 4, 0.4))
+
+
 def test_full_attention_sees_everything_before():
     inputs = random_inputs(11, 4, 2)
     torch.testing.assert_close(KERNELS["full"](*inputs, None, 0.4), by_the_equation(*inputs, 11, 0.4))
