@@ -73,6 +73,7 @@ def work(config: Config, run: Run) -> str:
         loss_fn=lambda model, batch: (model(*batch).loss, {}),
         evaluate=lambda model: {"val_bpb": _val_bpb(config, run, tokenizer, model)},
         meta=checkpoint.describe(model, tokenizer),
+        best=checkpoint.Criterion("val_bpb"),
     )
     run.result(documents=len(batches.shard), text_tokens=batches.shard.num_tokens)  # what there is; `tokens` is what was trained on
     run.result(params=counts["total"], **{f"params/{kind}": n for kind, n in counts.items() if kind != "total"}, **metrics)

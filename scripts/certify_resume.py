@@ -1,12 +1,12 @@
 """Kills training at random moments and proves that it goes on as if nothing had happened.
 
-    python -m scripts.certify_resume                                     # all training stages, three kills each; some minutes on two cores
+    python -m scripts.certify_resume                                     # all training stages, four kills each; some minutes on two cores
     python -m scripts.certify_resume --stages=base_train --kills=6 --seed=7
     python -m scripts.certify_resume --processes=2
 
 A small pipeline runs in a folder of its own, each stage once in peace and once killed: asked to stop, or ended at once, also in the
-middle of writing a checkpoint. All losses ever logged, the last weights and the last training state must be the same bits. Exit
-code 0 and a certificate if they are, else 1. The last line on stdout is a JSON object.
+middle of writing a checkpoint or of an evaluation. All figures ever logged, the last weights and the last training state must be the
+same bits. Exit code 0 and a certificate if they are, else 1. The last line on stdout is a JSON object.
 """
 
 import json
@@ -25,7 +25,7 @@ from nanochat.config import at_least, nearest, option, parse
 class Config:
     stages: list = option(["base_train", "dag_train", "mid_train", "chat_sft"], "stages to certify, each needs those before it")
     steps: int = option(30, "optimizer steps of each stage", "steps")
-    kills: int = option(3, "times each stage is killed")
+    kills: int = option(4, "times each stage is killed")
     processes: int = option(1, "processes of each stage")
     seed: int = option(0, "decides when it is killed")
     device: str = option("cpu", "where to compute", choices=("cpu", "cuda"))

@@ -42,7 +42,7 @@ class Config:
     top_k: int | None = option(None, "draw from so many of the likeliest tokens, 0 from all; none: 50", short="k")
     max_tokens: int = option(256, "longest answer", unit="tokens")
     model_tag: str = option("", "tag of the training run, for example plain; default: the one without", short="g")
-    step: int | None = option(None, "training step of the checkpoint; default: the newest", short="s")
+    step: str | None = option(None, "training step of the checkpoint, or best: the best evaluated; default: the newest", short="s")
     seed: int = option(0, "seed of the random draws")
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
 
@@ -101,6 +101,10 @@ def checked(config: Config) -> Config:
         raise UserError(f"--top_k must be 0 (all tokens) or more, not {config.top_k}")
     if config.max_tokens < 1:
         raise UserError(f"--max_tokens must be at least 1, not {config.max_tokens}")
+    if config.step not in (None, "best"):
+        if not config.step.isdecimal():
+            raise UserError(f"--step must be a whole number, or best, not '{config.step}'")
+        config.step = int(config.step)
     return config
 
 

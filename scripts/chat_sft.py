@@ -76,6 +76,7 @@ def work(config: Config, run: Run) -> str:
         evaluate=UnseenLoss(config, run, tokenizer, length),
         meta={**checkpoint.describe(model, tokenizer), "arithmetic_as": written},
         parent=source["id"],
+        best=checkpoint.Criterion("val_loss"),
     )
     run.result(params=model.num_params()["total"], **metrics)
     unseen = f"loss {metrics['val_loss']:.3f} on unseen answers" if "val_loss" in metrics else f"loss {metrics['train_loss']:.3f}"

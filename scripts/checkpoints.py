@@ -1,12 +1,15 @@
 """The checkpoints under the base directory.
 
-    python -m scripts.checkpoints ls                       id, size, age, what was measured, what it came from
+    python -m scripts.checkpoints ls                       id, size, age, what was measured, which is the best, what it came from
     python -m scripts.checkpoints verify [ID]              reads every file again; exit code 1 if one is not as it was written
     python -m scripts.checkpoints diff ID ID               settings and weights in which two differ
     python -m scripts.checkpoints lineage ID               from which checkpoint it came, and that one, and so on
-    python -m scripts.checkpoints prune [--keep=1] [--yes]  names, and with --yes removes, all but the newest and what those came from
+    python -m scripts.checkpoints prune [--keep=1] [--keep_best=1] [--yes]
+                                                           names, and with --yes removes, all but the newest, the best and what
+                                                           those came from
 
-An ID is `<stage>/<tag>/step_<n>`, or the beginning of one: `base_train`, `mid_train/plain`; then the newest is meant.
+An ID is `<stage>/<tag>/step_<n>`, or the beginning of one: `base_train`, `mid_train/plain`; then the newest is meant. With
+`/best` after it (`base_train/best`) the best evaluated is.
 """
 
 import sys
@@ -20,6 +23,7 @@ from nanochat.config import at_least, nearest, option, parse
 @dataclass
 class Config:
     keep: int = option(1, "checkpoints of each stage and tag that prune leaves", "checkpoints")
+    keep_best: int = option(1, "evaluated checkpoints of each stage and tag that it leaves beside them, the best", "checkpoints")
     yes: bool = option(False, "prune removes them")
 
 
@@ -34,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         config = parse(Config, "checkpoints", options)
         at_least(config, 1, "keep")
+        at_least(config, 0, "keep_best")
         command, *ids = words or [""]
         if command not in WORDS:
             raise UserError(f"say what to do{nearest(command, WORDS)}: {', '.join(WORDS)}")
@@ -46,13 +51,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _ls(config: Config) -> int:
-    from nanochat.train.inspection import entries
+    from nanochat.train.inspection import best, by_run, entries
 
     found = entries()
     width = max((len(e.id) for e in found), default=0)
+    winners = {e.id for group in by_run(found) for e in best(group)[:1]}
     for e in found:
-        came = f"  from {e.parent}" if e.parent else ""
-        print(f"{e.id:<{width}}  {e.size / 1e6:>9,.1f} MB  {duration(e.age):>12} old  {e.figures()}{came}")
+        told = [e.figures(), "best" if e.id in winners else "", f"from {', '.join(e.parents)}" if e.parents else ""]
+        print(f"{e.id:<{width}}  {e.size / 1e6:>9,.1f} MB  {duration(e.age):>12} old  {'  '.join(filter(None, told))}")
     if not found:
         common.say(f"there is no checkpoint under {common.base_dir() / 'checkpoints'}")
     return 0
@@ -84,15 +90,15 @@ def _lineage(config: Config, name: str) -> int:
 
     found = entries()
     there = {e.id for e in found}
-    for at, came in enumerate(lineage(entry(name, found), found)):
-        print(f"{'  ' * at}{came}{'' if came in there else ' (no longer there)'}")
+    for generation, came in lineage(entry(name, found), found):
+        print(f"{'  ' * generation}{came}{'' if came in there else ' (no longer there)'}")
     return 0
 
 
 def _prune(config: Config) -> int:
     from nanochat.train.inspection import entries, remove, superfluous
 
-    unwanted = superfluous(entries(), config.keep)
+    unwanted = superfluous(entries(), config.keep, config.keep_best)
     for e in unwanted:
         print(f"{e.id}  {e.size / 1e6:,.1f} MB")
     if not unwanted:

@@ -36,7 +36,7 @@ from nanochat.data.ahead import default_workers
 from nanochat.data.conversations import render
 from nanochat.data.tokenizer import Tokenizer
 from nanochat.pipeline.stage import Input, Run, Stage, execute
-from nanochat.train import settings
+from nanochat.train import checkpoint, settings
 from nanochat.train.chat import task_inputs, training_mixture, unseen_mixture
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings
@@ -145,7 +145,8 @@ def work(config: Config, run: Run) -> str:
     observer = variant.logger(model) if variant.logger else None
     loss = variant.loss if config.execution == "hard" else partial(relaxed_loss, config.execution)
     loss_fn = partial(loss, logger=observer)
-    metrics = fit(run, config, model=model, batches=batches, loss_fn=loss_fn, evaluate=evaluate, observer=observer, meta=meta)
+    metrics = fit(run, config, model=model, batches=batches, loss_fn=loss_fn, evaluate=evaluate, observer=observer, meta=meta,
+                  best=checkpoint.Criterion("answer_match", "higher"))  # fmt: skip
     examples = config.steps * config.device_batch * compute.world
     run.result(params=params, examples=examples, **metrics)
     problems = f", of word problems {100 * metrics['problem_match']:.0f} %" if told else ""

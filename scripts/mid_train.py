@@ -73,8 +73,7 @@ def inputs(config: Config) -> list[Input]:
 
 def work(config: Config, run: Run) -> str:
     model, tokenizer, base = checkpoint.load_model("base", config.base_tag)
-    if config.dag_depth != 0:
-        _plug_in(model, tokenizer, config)
+    tower = _plug_in(model, tokenizer, config) if config.dag_depth != 0 else None
     unseen = UnseenLoss(config, run, tokenizer, model.config.sequence_len)
     set_plans(model, config)
     observer = observer_of(model)
@@ -88,16 +87,17 @@ def work(config: Config, run: Run) -> str:
         observer=observer,
         targets=trained_targets,
         evaluate=lambda model: {**unseen(model), "val_bpb": _val_bpb(config, run, tokenizer, model)},
-        meta={**checkpoint.describe(model, tokenizer), "arithmetic_as": config.arithmetic_as},
+        meta={**checkpoint.describe(model, tokenizer), "arithmetic_as": config.arithmetic_as, "tower": tower},
         parent=base["id"],
+        best=checkpoint.Criterion("val_loss" if unseen.make else "val_bpb"),
     )
     run.result(params=model.num_params()["total"], **metrics)
     answers = f"loss {metrics['val_loss']:.3f} on unseen answers, " if "val_loss" in metrics else ""
     return f"{answers}val {metrics['val_bpb']:.4f} bits per byte, {'without' if model.branch is None else 'with'} the tower"
 
 
-def _plug_in(model, tokenizer, config: Config) -> None:
-    """Attaches the tower of dag_train; UserError if it is none, or not of the depth that was asked for."""
+def _plug_in(model, tokenizer, config: Config) -> str:
+    """Attaches the tower of dag_train and gives its checkpoint's id; UserError if it is none, or not of the depth that was asked for."""
     from nanochat.dag import attach_branch
     from nanochat.dag.variants import require_tower
 
@@ -111,6 +111,7 @@ def _plug_in(model, tokenizer, config: Config) -> None:
         )
     torch.manual_seed(derive_seed(config.seed, "branch"))  # what is new in it is the same in every process and every run
     attach_branch(model, predictor, tokenizer, hindsight=config.hindsight)
+    return meta["id"]
 
 
 def _batches(config: Config, run: Run, tokenizer, length: int) -> ConversationLoader:

@@ -54,6 +54,7 @@ NOT_PART_OF_THE_RESULT = {
     "save_every",
     "save_minutes",
     "keep",
+    "keep_best",
     "workers",
     "spike",
     "on_spike",

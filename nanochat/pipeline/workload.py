@@ -34,7 +34,6 @@ CORE_TOKENS = Range(60e6, 150e6, 400e6)  # of all prompts of all 22 tasks, 91,00
 CORE_ITEMS = 91_000 / 22  # of a task
 TOWER_OPERATIONS = 9.5e6  # a token costs with the embedded tower plugged in what so many operations cost: measured, see docs/dag_results.md
 LABELS_PER_TOKEN = 2.0  # bytes on disk
-CHECKPOINTS = 3  # on disk at once: two are kept, one is being written
 SMALL_VOCABULARY = 1024  # tokens; what the head keeps is counted, for its loss works in thousands of small pieces on a CPU
 
 
@@ -158,7 +157,7 @@ class Workloads:
     def _trained(self, label, model: Model, config, tokens: Range, steps: int, work: dict, more_disk: float = 0.0) -> Workload:
         memory = Range(0.9, 1.0, 1.25) * model.memory(config.device_batch, self.processes)
         per_step = self._tokens_per_step(config, model.length)
-        disk = CHECKPOINTS * (model.state - 4 * model.params) + more_disk  # no gradients
+        disk = _checkpoints(config) * (model.state - 4 * model.params) + more_disk  # no gradients
         return Workload(label, self.names[label], work, tokens, Range(*(math.ceil(t / per_step) for t in _ends(tokens))), model.params,
                         tokens * model.flops_per_token, memory, disk)  # fmt: skip
 
@@ -177,7 +176,7 @@ class Workloads:
             work["tower steps"] = sure(config.steps)
         else:
             work["example weights"] = Range(0.8, 1, 1.3) * (examples * weights)
-        return Workload(label, "dag_train", work, steps=sure(config.steps), weights=weights, disk=CHECKPOINTS * 12 * weights)
+        return Workload(label, "dag_train", work, steps=sure(config.steps), weights=weights, disk=_checkpoints(config) * 12 * weights)
 
     def _base_eval(self, label: str, config) -> Workload:
         model = self.model(self._base_of(config, "model_tag"))
@@ -311,6 +310,11 @@ def _kept(config, layers: int, rows: int, bfloat16: bool) -> int:
         weights = {p.untyped_storage()._cdata for p in model.parameters()}
         counted = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in weights)
     return counted + (config.vocab_size - vocabulary) * per_token
+
+
+def _checkpoints(config) -> int:
+    """On disk at once: those that are kept, and one that is being written."""
+    return config.keep + config.keep_best + 1
 
 
 def _ends(values: Range) -> tuple[float, float, float]:

@@ -1,11 +1,14 @@
 """Proof that a run which was killed and went on is the run that never stopped: the same loss at every step, the same weights.
 
 Every training stage of a small pipeline runs twice from the same beginning. The second run is killed again and again: asked to stop
-(SIGTERM), or ended at once (SIGKILL) at a random moment or while it writes a checkpoint, and started again each time by the same
-command. Then all losses ever logged, the last weights and the last training state are compared bit for bit.
+(SIGTERM), or ended at once (SIGKILL) at a random moment, while it writes a checkpoint or while it evaluates, and started again each
+time by the same command. Then all losses and other figures ever logged, the last weights, the last training state and what the last
+checkpoint says about itself are compared bit for bit.
 """
 
+import contextlib
 import json
+import math
 import os
 import random
 import shutil
@@ -23,9 +26,11 @@ from safetensors.torch import load_file
 from nanochat.common import UserError, derive_seed
 
 STAGES = ("base_train", "dag_train", "mid_train", "chat_sft")
-WAYS = ("SIGKILL while saving", "SIGTERM", "SIGKILL")
-INTERRUPTED = 75
+SAVING, TERM, EVALUATING, KILL = WAYS = ("SIGKILL while saving", "SIGTERM", "SIGKILL while evaluating", "SIGKILL")
 PATIENCE = 600.0  # seconds for one start of a stage of this size
+EVAL_EVERY = 5  # steps
+# What two equal runs may log differently.
+OF_THE_CLOCK = {"time", "dt", "tokens_per_s", "examples_per_s", "data_wait", "mfu", "gpu_memory", "gpu_utilisation"}
 
 PROFILE = """
 stages = ["tok_train", "base_train", "dag_train", "mid_train", "chat_sft"]
@@ -45,8 +50,8 @@ sequence_len = 128
 total_batch = {total_batch}
 steps = {steps}
 save_every = 7
-eval_every = 5
-eval_tokens = 1024
+eval_every = {eval_every}
+eval_tokens = 8192
 sample_tokens = 0
 [dag_train]
 width = 32
@@ -55,16 +60,16 @@ heads = 2
 operations = 3
 steps = {steps}
 save_every = 7
-eval_every = 5
-eval_items = 5
+eval_every = {eval_every}
+eval_items = 40
 workers = 1
 [mid_train]
 total_batch = {total_batch}
 steps = {steps}
 save_every = 7
-eval_every = 5
-eval_passes = 1
-eval_tokens = 1024
+eval_every = {eval_every}
+eval_passes = 4
+eval_tokens = 8192
 arithmetic = 100
 plans = 3
 plans_at = "everywhere"
@@ -73,8 +78,8 @@ mixture = ["facts:100", "word_problems:100"]
 total_batch = {total_batch}
 steps = {steps}
 save_every = 7
-eval_every = 5
-eval_passes = 1
+eval_every = {eval_every}
+eval_passes = 8
 arithmetic = 100
 mixture = ["identity:100", "word_problems:100"]
 """
@@ -94,15 +99,14 @@ class Verdict:
         if self.difference:
             return f"{self.stage:<11} DIFFERS: {self.difference}"
         how = ", ".join(f"{way} after step {step}" for way, step in self.kills)
-        return (
-            f"{self.stage:<11} {self.losses} losses of {self.steps} steps, weights and state equal; killed {len(self.kills)} times: {how}"
-        )
+        equal = f"{self.losses} losses of {self.steps} steps, all other figures, weights and state equal"
+        return f"{self.stage:<11} {equal}; killed {len(self.kills)} times: {how}"
 
 
 class Certifier:
     """Works in `folder`, which must be empty. `tamper(checkpoint folder)`, for tests, is called after every kill."""
 
-    def __init__(self, folder: Path, *, steps: int = 30, kills: int = 3, seed: int = 0, processes: int = 1, device: str = "cpu",
+    def __init__(self, folder: Path, *, steps: int = 30, kills: int = 4, seed: int = 0, processes: int = 1, device: str = "cpu",
                  tamper: Callable[[Path], None] | None = None):  # fmt: skip
         self.folder, self.steps, self.kills, self.processes, self.device, self.tamper = folder, steps, kills, processes, device, tamper
         self.random = random.Random(derive_seed(seed, "kills"))
@@ -110,8 +114,9 @@ class Certifier:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UserError(f"{folder} is not empty; give a folder that is, or does not exist")
-        self.profile.write_text(PROFILE.format(steps=steps, total_batch=2 * 4 * 128 * processes))
+        self.profile.write_text(PROFILE.format(steps=steps, total_batch=2 * 4 * 128 * processes, eval_every=EVAL_EVERY))
         self.whole, self.killed = folder / "whole", folder / "killed"
+        self.logged: list[tuple[int, str, object]] = []  # by attempts that were killed: (step, name, value)
 
     def prepare(self) -> None:
         """Makes the tokenizer that all stages share."""
@@ -122,10 +127,11 @@ class Certifier:
         shutil.rmtree(self.killed, ignore_errors=True)
         shutil.copytree(self.whole, self.killed)
         seconds = self.finish(stage, self.whole)
-        verdict = Verdict(stage, self.steps)
+        verdict, self.logged = Verdict(stage, self.steps), []
         for i in range(self.kills):
             if not self._kill_once(stage, WAYS[i % len(WAYS)], seconds, verdict):
                 break  # it was faster
+            self.logged += self._figures(stage, self.killed)  # the next attempt drops the lines of steps that it takes again
             if self.tamper is not None and (newest := self._checkpoints(stage)):
                 self.tamper(newest[-1])
         try:
@@ -162,61 +168,71 @@ class Certifier:
         before = self._step(stage)
         process = self._start(stage, self.killed)
         target = before + self.random.randint(1, max(1, self.steps // (self.kills + 1)))
-        saves = way == "SIGKILL while saving"
         deadline = time.monotonic() + max(60.0, 5 * seconds)
         try:
-            while process.poll() is None and time.monotonic() < deadline:
-                if (saves and self._saving(stage)) or (not saves and self._step(stage) >= target):
-                    break
-                time.sleep(0.0005 if saves else 0.01)
-            if not saves:
+            while process.poll() is None and time.monotonic() < deadline and not self._is_moment(stage, way, target):
+                time.sleep(0.0005 if way == SAVING else 0.01)
+            if way in (TERM, KILL):
                 time.sleep(self.random.random() * seconds / (2 * self.steps))
             done = process.poll() is not None
-            os.killpg(process.pid, signal.SIGTERM if way == "SIGTERM" else signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGTERM if way == TERM else signal.SIGKILL)
         except ProcessLookupError:
             done = True
         process.wait(timeout=PATIENCE)
         if done:
             return False
-        verdict.kills.append(("SIGKILL" if saves and not self._saving(stage) else way, self._step(stage)))
+        hit = way in (TERM, KILL) or self._is_moment(stage, way, target)  # the process may have gone on before the signal came
+        verdict.kills.append((way if hit else KILL, self._step(stage)))
         return True
+
+    def _is_moment(self, stage: str, way: str, target: int) -> bool:
+        """Has the stage come to where it is to be ended?"""
+        if way == SAVING:
+            return any(self._checkpoint_folder(self.killed, stage).glob(".step_*.tmp"))
+        step = self._step(stage)
+        if way != EVALUATING:
+            return step >= target
+        if step < target or (step + 1) % EVAL_EVERY:
+            return False
+        last = self._lines(stage, self.killed)[-1]  # the next line comes after the evaluation, which takes longer than a step
+        return time.time() - last["time"] > 2 * last.get("dt", math.inf)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def _checkpoint_folder(self, base: Path, stage: str) -> Path:
         return base / "checkpoints" / stage / "default"
 
-    def _saving(self, stage: str) -> bool:
-        return any(self._checkpoint_folder(self.killed, stage).glob(".step_*.tmp"))
-
     def _checkpoints(self, stage: str, base: Path | None = None) -> list[Path]:
         return sorted(self._checkpoint_folder(base or self.killed, stage).glob("step_*"))
 
-    def _losses(self, stage: str, base: Path) -> list[tuple[int, float]]:
-        """Every (step, loss) in metrics.jsonl, those of steps that were taken twice included."""
+    def _lines(self, stage: str, base: Path) -> list[dict]:
+        """The whole lines of metrics.jsonl."""
         path, found = base / "stages" / stage / "metrics.jsonl", []
         for line in path.read_text().splitlines() if path.exists() else []:
-            try:
-                values = json.loads(line)
-            except ValueError:
-                continue  # a process was killed in the middle of it
-            if "loss" in values:
-                found.append((values["step"], values["loss"]))
+            with contextlib.suppress(ValueError):  # a process was killed in the middle of it
+                found.append(json.loads(line))
         return found
 
+    def _figures(self, stage: str, base: Path) -> list[tuple[int, str, object]]:
+        """(step, name, value) of all that was logged and is not of the clock."""
+        return [(line["step"], k, v) for line in self._lines(stage, base) for k, v in line.items() if k not in OF_THE_CLOCK | {"step"}]
+
     def _step(self, stage: str) -> int:
-        return max((step for step, _ in self._losses(stage, self.killed)), default=0)
+        return max((line["step"] for line in self._lines(stage, self.killed)), default=0)
 
     def _compare(self, stage: str, verdict: Verdict) -> None:
-        expected, found = dict(self._losses(stage, self.whole)), self._losses(stage, self.killed)
-        verdict.losses = len(found)
-        missing = sorted(set(expected) - {step for step, _ in found})
-        wrong = [(step, loss) for step, loss in found if expected.get(step) != loss]
-        if len(expected) != self.steps or missing:
-            verdict.difference = f"no loss was logged at step {(missing or sorted(set(range(1, self.steps + 1)) - set(expected)))[0]}"
+        expected = {(step, name): value for step, name, value in self._figures(stage, self.whole)}
+        last = self._figures(stage, self.killed)
+        found = self.logged + last
+        verdict.losses = sum(name == "loss" for _, name, _ in found)
+        wanted = expected.keys() | {(step + 1, "loss") for step in range(self.steps)}
+        missing = sorted(wanted - expected.keys()) or sorted(wanted - {entry[:2] for entry in last})
+        wrong = [entry for entry in found if expected.get(entry[:2]) != entry[2]]
+        if missing:
+            verdict.difference = f"no {missing[0][1]} was logged at step {missing[0][0]}"
         elif wrong:
-            step, loss = wrong[0]
-            verdict.difference = f"the loss of step {step} is {loss!r}, without a kill {expected[step]!r}"
+            step, name, value = wrong[0]
+            verdict.difference = f"the {name} of step {step} is {value!r}, without a kill {expected.get((step, name))!r}"
         else:
             verdict.difference = self._differing_state(stage)
 
@@ -230,7 +246,14 @@ class Certifier:
         for name in states[0].keys() - {"seconds"}:
             if not _equal(states[0][name], states[1].get(name)):
                 return f"the last training state's '{name}' is not the same"
-        return ""
+        said = [_about(json.loads((path / "meta.json").read_text())) for path in (whole, killed)]
+        differing = [name for name in said[0] if said[0][name] != said[1].get(name)]
+        return f"the last checkpoint says another '{differing[0]}' about itself" if differing else ""
+
+
+def _about(meta: dict) -> dict:
+    """What meta.json says, without what the clock has a part in."""
+    return {**meta, "metrics": {k: v for k, v in meta["metrics"].items() if k not in OF_THE_CLOCK}, "files": None}
 
 
 def _equal(a, b) -> bool:

@@ -1,6 +1,5 @@
 """Looking at the checkpoints under the base directory: what there is, where it came from, whether it is whole, how two differ."""
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,9 @@ class Entry:
     age: float
 
     @property
-    def parent(self) -> str:
-        return self.meta.get("parent") or ""
+    def parents(self) -> list[str]:
+        """Ids of what it was made from: the model that was trained further, and the tower that was plugged in."""
+        return [name for name in (self.meta.get("parent"), self.meta.get("tower")) if name]
 
     def figures(self) -> str:
         """The measured values that tell checkpoints apart."""
@@ -45,22 +45,36 @@ def entries() -> list[Entry]:
 
 
 def entry(name: str, among: list[Entry]) -> Entry:
-    """The checkpoint people mean by an id, or by the beginning of one (its newest); UserError if there is none."""
-    matching = [e for e in among if e.id == name or e.id.startswith(name.rstrip("/") + "/")]
+    """The checkpoint people mean by an id, or by the beginning of one (its newest, with "/best" its best); UserError if there is none."""
+    beginning, _, last = name.rstrip("/").rpartition("/")
+    by_score = last == checkpoint.BEST
+    matching = [e for e in among if e.id == name or e.id.startswith((beginning if by_score else name.rstrip("/")) + "/")]
+    if by_score:
+        matching = best(matching)[:1]
     if not matching:
         there = ", ".join(e.id for e in among) or "none"
         raise UserError(f"there is no checkpoint '{name}'; there are: {there}")
     return matching[-1]
 
 
-def lineage(start: Entry, among: list[Entry]) -> list[str]:
-    """Ids from a checkpoint back to where it began; the last may be of one that is no longer there."""
-    by_id, line, at = {e.id: e for e in among}, [start.id], start
-    while at.parent and at.parent not in line:
-        line.append(at.parent)
-        if at.parent not in by_id:
-            break
-        at = by_id[at.parent]
+def best(among: list[Entry]) -> list[Entry]:
+    """Those that have a score, the best first; of equals the newest."""
+    return sorted((e for e in reversed(among) if e.meta.get("score")), key=lambda e: -checkpoint.merit(e.meta))
+
+
+def lineage(start: Entry, among: list[Entry]) -> list[tuple[int, str]]:
+    """(generation, id) of a checkpoint and of all that it came from, each once; some may be no longer there."""
+    by_id, line, seen = {e.id: e for e in among}, [], set()
+
+    def visit(name: str, generation: int) -> None:
+        if name in seen:
+            return
+        seen.add(name)
+        line.append((generation, name))
+        for parent in by_id[name].parents if name in by_id else []:
+            visit(parent, generation + 1)
+
+    visit(start.id, 0)
     return line
 
 
@@ -94,19 +108,23 @@ def _flat(prefix: str, values) -> dict:
     return {k: v for name, value in values.items() for k, v in _flat(f"{prefix}.{name}", value).items()}
 
 
-def superfluous(among: list[Entry], keep: int) -> list[Entry]:
-    """All but the newest `keep` of each stage and tag, and what a kept one came from."""
-    by_folder: dict[Path, list[Entry]] = {}
+def by_run(among: list[Entry]) -> list[list[Entry]]:
+    """The checkpoints of each stage and tag together."""
+    groups: dict[Path, list[Entry]] = {}
     for e in among:
-        by_folder.setdefault(e.path.parent, []).append(e)
-    kept = [e for group in by_folder.values() for e in group[-keep:]]
-    needed = {name for e in kept for name in lineage(e, among)}
+        groups.setdefault(e.path.parent, []).append(e)
+    return list(groups.values())
+
+
+def superfluous(among: list[Entry], keep: int, keep_best: int) -> list[Entry]:
+    """All but the newest `keep` and the best `keep_best` of each stage and tag, and what a kept one came from."""
+    kept = [e for group in by_run(among) for e in (*group[-keep:], *best(group)[:keep_best])]
+    needed = {name for e in kept for _, name in lineage(e, among)}
     return [e for e in among if e.id not in needed]
 
 
 def remove(unwanted: list[Entry]) -> int:
     """Removes checkpoints; how many bytes that were."""
     for e in unwanted:
-        (e.path / "COMPLETE").unlink(missing_ok=True)  # from here on it does not exist for readers
-        shutil.rmtree(e.path)
+        checkpoint.discard(e.path)
     return sum(e.size for e in unwanted)

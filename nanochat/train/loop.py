@@ -15,6 +15,7 @@ An interrupted run goes on from its newest valid checkpoint and, on a CPU, gives
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -22,10 +23,11 @@ import torch.distributed as dist
 
 from nanochat import common
 from nanochat.common import Interrupted
-from nanochat.train import checkpoint
+from nanochat.train.checkpoint import Criterion
 from nanochat.train.guards import Guard
 from nanochat.train.hardware import first_step, gpu_usage, keep_freed_memory, peak_flops
 from nanochat.train.memory import passes_that_fit
+from nanochat.train.saving import Saving
 from nanochat.train.scaler import LossScaler
 from nanochat.train.settings import TrainSettings, accumulation, check, make_optimizer, make_schedule
 from nanochat.train.watchdog import Watchdog
@@ -33,6 +35,7 @@ from nanochat.train.weighing import weighed
 
 SAY_SECONDS = 10.0  # a line for people about as often
 AVERAGE = 0.95  # memory of the running mean of the loss
+COUNTERS = ("step", "seconds", "loss_sum", "loss_weight")  # what a checkpoint holds of the run itself, beside the last losses
 UNSAID = (
     "loss",
     "lr",
@@ -73,26 +76,27 @@ class Observer(Protocol):
 
 
 def fit(run, settings: TrainSettings, *, model: torch.nn.Module, batches: Batches, loss_fn: Callable, evaluate: Callable | None = None,
-        observer: Observer | None = None, targets: Callable | None = None, meta: dict,
-        parent: str | None = None) -> dict[str, float]:  # fmt: skip
+        observer: Observer | None = None, targets: Callable | None = None, meta: dict, parent: str | None = None,
+        best: Criterion | None = None) -> dict[str, float]:  # fmt: skip
     """Trains `model` under the stage contract of `run` and returns the final metrics.
 
     `meta` goes into every checkpoint: what `checkpoint.build_model` needs, and the tokenizer's hash. `parent` is the id of the
-    checkpoint the model came from. With `settings.steps` 0 one epoch of `batches` is the run. Interrupted when a stop was
-    requested and everything is saved; UserError when a bad step (guards.py) stops the run.
+    checkpoint the model came from, `best` says by which of the evaluated figures the best checkpoints are told. With
+    `settings.steps` 0 one epoch of `batches` is the run. Interrupted when a stop was requested and everything is saved; UserError
+    when a bad step (guards.py) stops the run.
     """
     check(settings)
-    fitting = _Fit(run, settings, model, batches, loss_fn, evaluate, observer, {**meta, "parent": parent}, targets)
-    with fitting.watchdog:
+    fitting = _Fit(run, settings, model, batches, loss_fn, evaluate, observer, {**meta, "parent": parent}, targets, best)
+    with fitting.watchdog, fitting.saving:
         return fitting.train()
 
 
 class _Fit:
     """One run: its counters, and a method for each thing that happens in it."""
 
-    def __init__(self, run, settings, model, batches, loss_fn, evaluate, observer, meta, targets):
+    def __init__(self, run, settings, model, batches, loss_fn, evaluate, observer, meta, targets, best):
         self.run, self.settings, self.batches, self.loss_fn, self.evaluate_fn = run, settings, batches, loss_fn, evaluate
-        self.compute, self.meta, self.targets = run.compute, {**meta, "identity": run.identity}, targets
+        self.compute, self.targets = run.compute, targets
         self.observer = observer if self.compute.rank == 0 else None  # only the first process writes
         self.accumulate = accumulation(settings.total_batch, batches.tokens_per_step)
         self.tokens_per_step = batches.tokens_per_step * self.accumulate
@@ -104,14 +108,14 @@ class _Fit:
         self.optimizer = make_optimizer(model, settings, self.tokens_per_step)
         self.optimizer.scaler = LossScaler() if self.compute.dtype == torch.float16 else None
         self.schedule = make_schedule(settings)
-        self.guard = Guard(run, settings, self.model, batches, loss_fn, self._newest, self._go_back)
+        self.saving = Saving(run, settings, self.model, self.optimizer, batches, meta, best)
+        self.guard = Guard(run, settings, self.model, batches, loss_fn, self.saving.newest, self._go_back)
         self.watchdog = Watchdog(settings.hang_minutes, run.folder)
         self.step, self.seconds = 0, 0.0  # optimizer steps done, and the time they took without evaluations and saves
         self.first, self.waited, self.observed = 0, 0.0, {}  # steps done before; seconds waited for data; what the observer saw last
         self.loss_sum, self.loss_weight = 0.0, 0.0  # running mean of the loss
-        self.stale: list = []  # checkpoints that make place at the first save
         self.saved = time.monotonic()
-        self.longest: dict[str, float] = {}  # seconds of the longest evaluation and save
+        self.longest_evaluation = 0.0  # seconds
         self.said, self.said_at = time.monotonic(), self._counts()  # when the last line was said, and the counts then
         self.peak = peak_flops(self.compute.device)
 
@@ -120,7 +124,6 @@ class _Fit:
     def train(self) -> dict[str, float]:
         start = time.monotonic()
         self._start()
-        measured, evaluated = {}, -1
         while not self.finished():
             began = time.monotonic()
             extra, lr = self._one_step()
@@ -133,22 +136,23 @@ class _Fit:
             for loss in heard.losses:
                 self.loss_sum = AVERAGE * self.loss_sum + (1 - AVERAGE) * loss
                 self.loss_weight = AVERAGE * self.loss_weight + (1 - AVERAGE)
-            values, observed = {}, {}
+            values, observed, measured = {}, {}, {}
             if self._is_logged(self.step):
                 values = {"loss": self.guard.loss, "lr": lr, "progress": round(self.progress(), 6)}
                 values |= {**self._speed(time.monotonic() - began), **self._mean_over_processes(extra)}
                 values |= {"loss_scale": self.optimizer.loss_scale} if self.optimizer.scaler else {}
                 observed = self.observed
             if self.evaluate_fn and self._is_each(self.settings.eval_every) and not self.finished():
-                measured, evaluated = self._evaluate(), self.step
+                measured = self._evaluate()
                 values |= measured
             if values:
                 self.run.log(self.step, **values, **observed)
-            self._say(self.guard.loss, values if evaluated == self.step else {})
+            self._say(self.guard.loss, values if measured else {})
+            save_due = heard.late or self._is_each(self.settings.save_every) or self.saving.is_among_best(measured)
             if heard.stop and not self.finished():
-                self._save(measured)
+                self._save(measured, wait=True)
                 raise Interrupted(f"saved at step {self.step}; run the same command again to go on")
-            if (heard.late or self._is_each(self.settings.save_every)) and not self.finished():
+            if save_due and not self.finished():
                 self._save(measured)
         return self._finish()
 
@@ -225,13 +229,9 @@ class _Fit:
             self.model.eval()
             measured = {name: float(value) for name, value in self.evaluate_fn(self.model).items()}
             self.model.train()
-        self._took("eval_seconds", began)
+        self.longest_evaluation = max(self.longest_evaluation, time.monotonic() - began)
+        self.run.result(eval_seconds=round(self.longest_evaluation, 3))  # a job must be warned that early before its end
         return measured
-
-    def _took(self, name: str, began: float) -> None:
-        """Keeps the longest time that an evaluation or a save took: a job must be warned that early before its end."""
-        self.longest[name] = max(self.longest.get(name, 0.0), round(time.monotonic() - began, 3))
-        self.run.result(**self.longest)
 
     def _finish(self) -> dict[str, float]:
         metrics = {
@@ -247,7 +247,7 @@ class _Fit:
             measured = self._evaluate()
             self.run.log(self.step, **measured)
             metrics |= measured
-        self._save(metrics)
+        self.run.output(self._save(metrics, wait=True))
         return metrics
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
@@ -255,70 +255,30 @@ class _Fit:
     def _start(self) -> None:
         """Seeds, resumes if there is something to resume, and makes sure that all processes hold the same model."""
         torch.manual_seed(common.derive_seed(self.run.config.seed, self.run.label, "training", self.compute.rank))
-        path = None
-        if self.run.config.resume == "auto":
-            path = common.from_first(lambda: checkpoint.latest(self.run.stage, self.run.tag, self.run.identity))
-        if path is not None:
-            self._resume(path)
-            self.run.say(f"goes on from step {self.step} ({path})")
-        self.stale = checkpoint.beyond(self.run.stage, self.run.tag, path)
+        if (state := self.saving.resume()) is not None:
+            self._take_over(state)
         self.accumulate *= passes_that_fit(self.run, self.model, self.batches, self.loss_fn)
         if self.compute.world > 1:
             for p in self.model.state_dict().values():
                 dist.broadcast(p, src=0)
         self.first, self.said_at = self.step, self._counts()
 
-    def _resume(self, path) -> None:
-        checkpoint.load_weights(self.model, path)
-        state, rank = checkpoint.load_train_state(path), self.compute.rank
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.loss_sum, self.loss_weight = state["loss_sum"], state["loss_weight"]
+    def _take_over(self, state: dict) -> None:
+        for name in COUNTERS:
+            setattr(self, name, state[name])
         self.guard.losses.last.clear()
         self.guard.losses.last.extend(state.get("losses", []))
-        cursors = state["batches"]
-        if rank < len(cursors) or len(cursors) == 1:  # else: more processes than before, with streams that nobody has read yet
-            self.batches.load_state_dict(cursors[min(rank, len(cursors) - 1)])
-        if rank < len(state["random"]):
-            _set_random_state(state["random"][rank], self.compute.device)
 
-    def _newest(self):
-        """The newest checkpoint of this run, None before it has one."""
-        path = checkpoint.latest(self.run.stage, self.run.tag, self.run.identity)
-        return None if path in self.stale else path
-
-    def _go_back(self, path) -> None:
-        self._resume(path)
+    def _go_back(self, path: Path) -> None:
+        self._take_over(self.saving.load(path))
         self.run.went_back()
         self.said_at = self._counts()
 
-    def _save(self, metrics: dict) -> None:
-        """Saves in the first process; a failure there is raised in all of them."""
+    def _save(self, metrics: dict, wait: bool = False) -> Path:
         self.watchdog.beat(f"checkpoint of step {self.step}")
-        random, cursors = self._gather(_random_state(self.compute.device)), self._gather(self.batches.state_dict())
-        state = {"step": self.step, "seconds": self.seconds, "loss_sum": self.loss_sum, "loss_weight": self.loss_weight,
-                 "losses": list(self.guard.losses.last), "random": random,
-                 "batches": cursors[:1] if all(c == cursors[0] for c in cursors) else cursors}  # fmt: skip
-        state["optimizer"] = self.optimizer.state_dict()  # whole in the first process, with the help of all
-
-        def write():
-            meta = {**self.meta, "metrics": metrics}
-            return checkpoint.save(self.run.stage, self.run.tag, self.step, self.model, meta, state, self.settings.keep, self.stale)
-
-        began = time.monotonic()
-        path = common.from_first(write)
-        self._took("save_seconds", began)
-        self.stale, self.saved = [], time.monotonic()
-        if self.finished():
-            self.run.output(path)
-
-    def _gather(self, value) -> list:
-        """The value of every process, by rank."""
-        if self.compute.world == 1:
-            return [value]
-        values = [None] * self.compute.world
-        dist.all_gather_object(values, value)
-        return values
+        self.saved = time.monotonic()
+        counters = {name: getattr(self, name) for name in COUNTERS}
+        return self.saving.save({**counters, "losses": list(self.guard.losses.last)}, metrics, wait)
 
     # -- what people see ----------------------------------------------------------------------------------------------
 
@@ -358,16 +318,3 @@ class _Fit:
         if measured and self.observer and (line := self.observer.console_line()):
             self.run.say(line)
         self.said, self.said_at = now, self._counts()
-
-
-def _random_state(device: torch.device) -> dict:
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def _set_random_state(state: dict, device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)

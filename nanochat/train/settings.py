@@ -39,7 +39,8 @@ class TrainSettings:
     eval_every: int = option(250, "evaluate every so many steps; 0: only at the end", "steps")
     save_every: int = option(0, "a checkpoint every so many steps; 0: see save_minutes", "steps")
     save_minutes: float = option(10.0, "a checkpoint every so many minutes; 0: none but the last", "minutes")
-    keep: int = option(2, "checkpoints kept, the newest ones")
+    keep: int = option(2, "checkpoints kept, the newest ones", "checkpoints")
+    keep_best: int = option(1, "checkpoints kept beside them, the best evaluated; better ones are saved at once", "checkpoints")
     spike: float = option(6.0, "a loss this many times as far above the median of the last ones as their highest is a spike; 0: none is")
     on_spike: str = option(
         "rollback",
@@ -53,7 +54,7 @@ def check(settings: TrainSettings) -> None:
     """UserError for settings that cannot work."""
     at_least(settings, 1, "device_batch", "log_every", "keep")
     at_least(settings, 0, "steps", "total_batch", "eval_every", "save_every", "save_minutes", "lr_scale", "weight_decay")
-    at_least(settings, 0, "spike", "hang_minutes")
+    at_least(settings, 0, "keep_best", "spike", "hang_minutes")
     at_least(settings, 0, "matrix_lr", "embedding_lr", "head_lr", "skip_lr", "gate_lr", "scalar_lr", "tower_lr")
     for name in ("warmup", "decay", "final_lr", "momentum_warmup", "top_momentum", "final_momentum", "variance"):
         if not 0 <= getattr(settings, name) <= 1:

@@ -1,6 +1,7 @@
 """chat_cli: with -p only the answer on stdout, without it a conversation; every mistake is one sentence."""
 
 import io
+import json
 import os
 import pty
 import select
@@ -59,11 +60,17 @@ def test_without_i_the_most_finished_model_answers(trained, chat):
     assert chat("-p", "a", "-i", "mid")[1] == "mid!\n"
 
 
-def test_tag_and_step_choose_the_checkpoint(trained, chat):
+def test_tag_and_step_choose_the_checkpoint(trained, chat, base_dir):
     trained("mid", "{assistant_start}plain{assistant_end}", tag="plain")
     trained("mid", "{assistant_start}one{assistant_end}", step=1)
     trained("mid", "{assistant_start}two{assistant_end}", step=2)
     assert [chat("-p", "?", *more)[1] for more in ((), ("-s", "1"), ("-g", "plain"))] == ["two\n", "one\n", "plain\n"]
+    assert "no checkpoint of 'mid'" in chat("-p", "?", "-i", "mid", "-s", "best")[2]
+    for step, value in ((1, 0.5), (2, 0.7)):
+        meta = base_dir / f"checkpoints/mid_train/default/step_{step:06d}/meta.json"
+        score = {"metric": "val_loss", "better": "lower", "value": value}
+        meta.write_text(json.dumps({**json.loads(meta.read_text()), "score": score}))
+    assert chat("-p", "?", "-s", "best")[1] == "one\n"
 
 
 def test_base_continues_the_text(trained, chat):

@@ -1,17 +1,21 @@
 """certify_resume tells equal runs from unequal ones: whatever part of a checkpoint's training state is lost, it says so."""
 
 import json
-import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from nanochat.common import UserError, read_json, write_text
+from nanochat.common import Interrupted, UserError, read_json, sha256, write_text
 from nanochat.train import checkpoint
 from nanochat.train.certify import Certifier, Verdict, _equal
+from nanochat.train.loop import fit
 from scripts import certify_resume
+from tests.train.conftest import CountingBatches
+from tests.train.test_loop import stop_at
 
 
 def test_states_are_compared_bit_for_bit():
@@ -25,6 +29,7 @@ def test_states_are_compared_bit_for_bit():
 def toy(tmp_path):
     """A certifier with made-up runs: `losses(whole, killed)` writes their metrics."""
     certifier = Certifier(tmp_path / "work", steps=3)
+    certifier.logged = [(1, "loss", 3.0)]  # by an attempt that was killed
 
     def losses(**runs):
         for base, found in runs.items():
@@ -49,6 +54,10 @@ def test_a_loss_that_is_missing_is_named(toy):
     assert "step 2" in toy(whole=EXPECTED, killed=[(1, 3.0), (3, 1.0)])
 
 
+def test_what_a_killed_attempt_had_logged_counts_too(toy):
+    assert "loss of step 1 is 3.0, without a kill 5.0" in toy(whole=[(1, 5.0), *EXPECTED[1:]], killed=[(1, 5.0), *EXPECTED[1:]])
+
+
 def test_a_folder_in_use_and_an_unknown_stage_are_refused(tmp_path, capfd):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="not empty"):
@@ -56,34 +65,118 @@ def test_a_folder_in_use_and_an_unknown_stage_are_refused(tmp_path, capfd):
     assert certify_resume.main(["--stages=base_trian"]) == 2 and "did you mean 'base_train'" in capfd.readouterr().err
 
 
-def lose(part: str):
-    """A function that puts what a new run begins with in the place of a part of a checkpoint's training state."""
+# ---------------------------------------------------------------------------------------------------------------------
+# Every part of a checkpoint's state, in a run of a few steps that uses all of it
 
-    def tamper(folder: Path) -> None:
+
+def noisy_loss(model, batch):
+    return model(*batch).loss * (1 + 0.1 * torch.rand(())), {}
+
+
+def run_toy(run, model, stop: int = 0):
+    if stop:
+        stop_at(run, stop)
+    meta = {"model_config": model.config.to_dict(), "tokenizer_hash": None}
+    evaluate = lambda model: {"val_bpb": float(model.head.weight.norm())}  # noqa: E731
+    fit(run, run.config, model=model, batches=CountingBatches(), loss_fn=noisy_loss, evaluate=evaluate, meta=meta)
+
+
+def fresh(value):
+    """What a run begins with in the place of a part of the state."""
+    if isinstance(value, dict):
+        return {k: fresh(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [fresh(v) for v in value]
+    if isinstance(value, torch.Tensor):
+        is_random_state = value.dtype == torch.uint8
+        return torch.Generator().manual_seed(5).get_state() if is_random_state else torch.zeros_like(value)
+    return type(value)()
+
+
+def dropped(value):
+    return None
+
+
+def tampered(state: dict, part: tuple, change) -> dict:
+    """`state` with the part at the end of the path `part` changed, or left out if `change` gives None."""
+    name, *rest = part
+    new = tampered(state[name], rest, change) if rest else change(state[name])
+    return {k: v for k, v in {**state, name: new}.items() if v is not None}
+
+
+def rewrite(folder: Path, part: tuple, change) -> None:
+    """Changes a part of a checkpoint so that it still looks whole."""
+    if part[0] == "weights":
+        weights = load_file(folder / checkpoint.MODEL)
+        save_file(tampered(weights, (list(weights)[0],), change), folder / checkpoint.MODEL)
+    else:
         state = torch.load(folder / checkpoint.STATE, weights_only=True)
-        if part == "optimizer":
-            state["optimizer"]["state"] = {
-                n: {k: torch.zeros_like(v) for k, v in s.items()} for n, s in state["optimizer"]["state"].items()
-            }
-        elif part == "batches":
-            state["batches"][0] |= {"epoch": 0, "cursor": 0, "waiting": []}
-        elif part == "loss_sum":
-            state["loss_sum"] = 0.0
-        elif part == "random":
-            state["random"][0]["cpu"] = torch.Generator().manual_seed(5).get_state()
-        torch.save(state, folder / checkpoint.STATE)
-        meta = read_json(folder / checkpoint.META)
-        meta["files"] = {name: checkpoint.sha256(folder / name) for name in meta["files"]}
-        write_text(folder / checkpoint.META, json.dumps(meta))
+        torch.save(tampered(state, part, change), folder / checkpoint.STATE)
+    meta = read_json(folder / checkpoint.META)
+    meta["files"] = {name: sha256(folder / name) for name in meta["files"]}
+    write_text(folder / checkpoint.META, json.dumps(meta))
 
-    return tamper
+
+SETTINGS = {"steps": 8, "eval_every": 3, "total_batch": 128, "warmup": 0.2, "weight_decay": 0.1, "lr_scale": 2.0}
+PARTS = [("weights",), ("optimizer",), ("optimizer", "steps"), ("optimizer", "state"), ("random",), ("batches",), ("step",), ("loss_sum",),
+         ("loss_weight",)]  # fmt: skip
+
+
+@pytest.fixture
+def pair(tmp_path, make_run, make_gpt, monkeypatch):
+    """`pair(change of the checkpoint)` -> what differs between a whole run of 8 steps and one that went on from its changed 4th."""
+
+    def compare(change) -> str:
+        certifier = Certifier(tmp_path / "work", steps=SETTINGS["steps"])
+        monkeypatch.setenv("NANOCHAT_BASE_DIR", str(certifier.whole))
+        run_toy(make_run(**SETTINGS), make_gpt())
+        monkeypatch.setenv("NANOCHAT_BASE_DIR", str(certifier.killed))
+        with pytest.raises(Interrupted):
+            run_toy(make_run(**SETTINGS), make_gpt(), stop=4)
+        change(checkpoint.latest("base_train"))
+        try:
+            run_toy(make_run(**SETTINGS), make_gpt())
+        except (KeyError, UserError) as error:
+            return f"it does not go on: {error!r}"
+        verdict = Verdict("base_train", SETTINGS["steps"])
+        certifier._compare("base_train", verdict)
+        return verdict.difference
+
+    return compare
+
+
+def test_a_run_that_goes_on_from_all_of_its_state_is_equal(pair):
+    assert pair(lambda folder: None) == ""
+
+
+@pytest.mark.parametrize("change", [dropped, fresh])
+@pytest.mark.parametrize("part", PARTS, ids="/".join)
+def test_whatever_part_of_the_state_is_lost_is_found(pair, part, change):
+    assert pair(lambda folder: rewrite(folder, part, change))
+
+
+def test_every_part_of_the_state_is_among_them(make_run, make_gpt):
+    run_toy(make_run(**SETTINGS), make_gpt())
+    state = checkpoint.load_train_state(checkpoint.latest("base_train"))
+    assert {part[0] for part in PARTS} == {"weights"} | state.keys() - {"seconds"}  # which is of the clock
+    assert state["optimizer"].keys() == {part[1] for part in PARTS if len(part) > 1}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Real stages
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["", "optimizer", "batches", "loss_sum", "random"])
-def test_a_lost_part_of_the_state_is_found(tmp_path, part, monkeypatch):
+@pytest.mark.parametrize("part", [(), ("optimizer", "state"), ("batches",)], ids="/".join)
+def test_a_part_that_a_stage_loses_is_found(tmp_path, part, monkeypatch):
+    def lose(folder: Path) -> None:
+        if part == ("batches",):  # the data is still the same
+            rewrite(folder, part, lambda cursors: [fresh(cursor) | {k: cursor[k] for k in ("seed", "items")} for cursor in cursors])
+        elif part:
+            rewrite(folder, part, fresh)
+
     monkeypatch.setattr(Certifier, "_kill_once", kill_by_signal)
-    certifier = Certifier(tmp_path / "work", steps=12, kills=1, tamper=lose(part) if part else None)
+    certifier = Certifier(tmp_path / "work", steps=12, kills=1, tamper=lose)
     certifier.prepare()
     verdict = certifier.certify("base_train")
     assert verdict.kills and bool(verdict.difference) == bool(part), verdict
@@ -93,7 +186,7 @@ def kill_by_signal(self, stage, way, seconds, verdict):
     """Asked to stop in the middle: the next start begins with the checkpoint that was then written."""
     process = self._start(stage, self.killed)
     while process.poll() is None and self._step(stage) < 4:
-        random.random()
+        time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=120) == 75
     verdict.kills.append((way, self._step(stage)))

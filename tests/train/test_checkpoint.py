@@ -158,6 +158,28 @@ def test_killed_while_saving_the_old_checkpoint_stays_valid_and_the_next_save_sw
     assert sorted(p.name for p in good.parent.iterdir()) == ["step_000005", "step_000011"]
 
 
+DISCARD_AND_DIE = """
+import os, shutil, signal, sys
+from pathlib import Path
+from nanochat.train import checkpoint
+def die(path, **_):
+    if path.exists():
+        (path / "model.safetensors").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+shutil.rmtree = die
+checkpoint.discard(Path(sys.argv[1]))
+"""
+
+
+def test_killed_while_removing_an_old_one_nothing_damaged_is_seen_and_the_next_save_sweeps_up(save, repository, capfd):
+    old, good = save(5), save(10)
+    child = subprocess.run([sys.executable, "-c", DISCARD_AND_DIE, str(old)], cwd=repository, capture_output=True, text=True)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    assert checkpoint.existing() == ["base_train/default/step_000010"] and len(list(good.parent.iterdir())) == 2
+    save(11)
+    assert sorted(p.name for p in good.parent.iterdir()) == ["step_000010", "step_000011"]
+
+
 def test_saving_the_same_step_again_replaces_it(save, make_gpt):
     save(5), save(5)
     assert same(checkpoint.load_model("base")[0], make_gpt(seed=5))

@@ -50,10 +50,13 @@ def test_diff_tells_settings_and_weights(two_stages, base_dir, capfd):
     assert "2 of 2 tensors are equal" in said(capfd, "diff", two_stages[0], two_stages[2])[1]
 
 
-def test_lineage_goes_back_to_the_beginning(two_stages, base_dir, capfd):
-    last = made("chat_sft", 1, parent=two_stages[2])
+def test_lineage_goes_back_to_the_beginning_with_the_tower_that_was_plugged_in(two_stages, base_dir, capfd):
+    tower = made("dag_train", 4)
+    middle = made("mid_train", 4, parent=two_stages[0], tower=tower)
+    last = made("chat_sft", 1, parent=middle)
     lost = made("chat_sft", 2, parent="mid_train/gone/step_000001")
-    assert [line.strip() for line in said(capfd, "lineage", last)[1].splitlines()] == [last, two_stages[2], two_stages[0]]
+    lines = [last, f"  {middle}", f"    {two_stages[0]}", f"    {tower}"]
+    assert said(capfd, "lineage", last)[1].splitlines() == lines
     assert "mid_train/gone/step_000001 (no longer there)" in said(capfd, "lineage", lost)[1]
 
 
@@ -67,9 +70,21 @@ def test_prune_leaves_the_newest_and_what_they_came_from_and_removes_only_when_t
     assert "nothing to remove" in said(capfd, "prune", "--yes")[1]
 
 
+def test_the_best_is_named_stays_and_can_be_meant(base_dir, capfd):
+    for step, value in ((1, 0.5), (2, 0.7), (3, 0.6), (4, None)):
+        made("dag_train", step, score=value and {"metric": "answer_match", "better": "higher", "value": value})
+    told = {line.split()[0]: line for line in said(capfd, "ls")[1].splitlines()}
+    assert [name for name, line in told.items() if "best" in line.split()] == ["dag_train/default/step_000002"]
+    assert said(capfd, "verify", "dag_train/best")[1].split() == ["ok", "dag_train/default/step_000002"]
+    assert said(capfd, "prune", "--keep_best=2", "--yes")[0] == 0
+    assert [name[-1] for name in checkpoint.existing()] == ["4", "3", "2"]
+    assert said(capfd, "prune", "--keep_best=0", "--yes")[0] == 0 and [name[-1] for name in checkpoint.existing()] == ["4"]
+    assert "no checkpoint 'dag_train/best'" in said(capfd, "verify", "dag_train/best")[1]
+
+
 MISTAKES = {
     "": "say what to do", "lss": "did you mean 'ls'", "diff a": "takes 2 checkpoint ids", "verify nosuch": "no checkpoint 'nosuch'",
-    "prune --keep=0": "keep",
+    "prune --keep=0": "keep", "prune --keep_best=-1": "keep_best",
 }  # fmt: skip
 
 

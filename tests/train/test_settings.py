@@ -20,7 +20,9 @@ def test_a_total_that_is_no_multiple_names_its_neighbours(total, legal):
         accumulation(total, 2048)
 
 
-@pytest.mark.parametrize("wrong", [{"device_batch": 0}, {"steps": -1}, {"warmup": 1.5}, {"decay": -0.1}, {"log_every": 0}, {"keep": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"device_batch": 0}, {"steps": -1}, {"warmup": 1.5}, {"decay": -0.1}, {"log_every": 0}, {"keep": 0}, {"keep_best": -1}]
+)
 def test_settings_that_cannot_work_are_refused_by_name(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
         check(dataclasses.replace(TrainSettings(), **wrong))

@@ -17,7 +17,7 @@ from nanochat.pipeline import stage as contract
 from nanochat.pipeline.ledger import read_status
 from nanochat.train import checkpoint
 from nanochat.train.settings import make_optimizer, make_schedule
-from scripts import base_train, chat_sft, dag_eval, dag_trace, dag_train, mid_train
+from scripts import base_train, chat_sft, checkpoints, dag_eval, dag_trace, dag_train, mid_train
 
 torch.set_num_threads(1)
 
@@ -135,6 +135,12 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
         assert last["examples_per_s"] > 0
     model, _, meta = checkpoint.load_model("sft")
     assert model.branch is not None and meta["parent"] == "mid_train/default/step_000004"
+    capfd.readouterr()
+    assert checkpoints.main(["verify"]) == 0 and checkpoints.main(["lineage", "chat_sft"]) == 0
+    assert [line.split("/")[0].strip() for line in capfd.readouterr().out.splitlines() if not line.startswith("ok")] == [
+        "chat_sft", "mid_train", "base_train", "dag_train"]  # fmt: skip
+    scores = {p.parts[-3]: checkpoint.meta_of(p)["score"]["metric"] for p in base_dir.glob("checkpoints/*/default/*")}
+    assert scores == {"base_train": "val_bpb", "dag_train": "answer_match", "mid_train": "val_loss", "chat_sft": "val_loss"}
     metrics = status("chat_sft")["metrics"]
     assert metrics["steps"] >= 3 and metrics["val_loss"] > 0
     rates = [json.loads(x).get("lr") for x in (base_dir / "stages/chat_sft/metrics.jsonl").read_text().splitlines()]
@@ -311,6 +317,28 @@ def test_two_processes_train_what_one_does_and_one_can_go_on_where_two_stopped(w
     assert checkpoint.latest("base_train", "two").name == "step_000006"
     assert base_train.main([*world, *options, "--tag=two"]) == 0
     assert list(losses(base_dir, "base_train.two").values()) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "module, options", [(base_train, ["--sample_tokens=0"]), (chat_sft, ["--source=base", "--steps=12", "--total_batch=512"])]
+)
+def test_a_run_goes_on_with_two_four_and_one_process_as_if_it_had_had_one(world, base_dir, module, options):
+    stage = module.STAGE.name
+    if module is chat_sft:
+        assert base_train.main(world) == 0
+    options = [*options, "--device_batch=2", "--save_every=3", "--keep=9"]
+    assert module.main([*world, *options]) == 0
+    alone = losses(base_dir, stage)
+    for step, processes in ((3, 2), (6, 4), (9, 1)):
+        for path in checkpoint.complete(stage):
+            if int(path.name[-6:]) > step:
+                checkpoint.discard(path)
+        child = launch(world, *options, stage=stage, processes=processes)
+        text, _ = child.communicate(timeout=300)
+        assert child.returncode == 0 and f"goes on from step {step}" in text, text
+    print(max(abs(b / a - 1) for a, b in zip(alone.values(), losses(base_dir, stage).values(), strict=True)))
+    assert list(losses(base_dir, stage).values()) == pytest.approx(list(alone.values()), rel=1e-6)
 
 
 @pytest.mark.slow
