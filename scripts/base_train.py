@@ -25,7 +25,7 @@ from nanochat.train import checkpoint, epochs, settings
 from nanochat.train.acceleration import Acceleration, accelerate
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings, accumulation
-from nanochat.train.text import text_loader, validation_text
+from nanochat.train.text import text_loader, text_shard, validation_text
 
 PROMPTS = ("The sun is", "A dog has four", "Every morning the")
 
@@ -64,6 +64,7 @@ def work(config: Config, run: Run) -> str:
     sizes = f"{counts['total']:,} parameters, {config.steps:,} steps of {tokens // config.steps:,} tokens"
     run.say(f"{sizes}: {tokens / 1e6:.1f} M tokens; the text has {there / 1e6:.1f} M ({tokens / there:.1f} epochs)")
     run.result(epochs=epochs.tell_epochs(run, batches.shard.name, tokens, there, config.max_epochs))
+    text_shard(config, run, tokenizer, "val")  # made now: a stop while it is made loses no step
     accelerate(model, config, run, fresh=True)
     metrics = fit(
         run,

@@ -75,6 +75,7 @@ def work(config: Config, run: Run) -> str:
     model, tokenizer, base = checkpoint.load_model("base", config.base_tag)
     tower = _plug_in(model, tokenizer, config) if config.dag_depth != 0 else None
     unseen = UnseenLoss(config, run, tokenizer, model.config.sequence_len)
+    text_shard(config, run, tokenizer, "val")  # made now: a stop while it is made loses no step
     set_plans(model, config)
     observer = observer_of(model)
     accelerate(model, config, run)

@@ -127,6 +127,8 @@ class Certifier:
         shutil.rmtree(self.killed, ignore_errors=True)
         shutil.copytree(self.whole, self.killed)
         seconds = self.finish(stage, self.whole)
+        if (tokens := self.whole / "tokens").exists():  # making them again for every stage is no part of the proof
+            shutil.copytree(tokens, self.killed / "tokens", dirs_exist_ok=True)
         verdict, self.logged = Verdict(stage, self.steps), []
         for i in range(self.kills):
             if not self._kill_once(stage, WAYS[i % len(WAYS)], seconds, verdict):

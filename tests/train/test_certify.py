@@ -77,7 +77,7 @@ def run_toy(run, model, stop: int = 0):
     if stop:
         stop_at(run, stop)
     meta = {"model_config": model.config.to_dict(), "tokenizer_hash": None}
-    evaluate = lambda model: {"val_bpb": float(model.head.weight.norm())}  # noqa: E731
+    evaluate = lambda model: {"val_bpb": float(model.head.weight.detach().norm())}  # noqa: E731
     fit(run, run.config, model=model, batches=CountingBatches(), loss_fn=noisy_loss, evaluate=evaluate, meta=meta)
 
 

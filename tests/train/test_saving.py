@@ -263,7 +263,8 @@ def test_what_lies_on_a_gpu_goes_to_the_same_pinned_buffers_each_time(monkeypatc
     first = snapshot({"w": [weights]}, pinned)["w"][0]
     assert first.tolist() == [[1] * 3] * 2 and list(pinned) == [("w", 0)]
     weights.mul_(2)
-    assert snapshot({"w": [weights]}, pinned)["w"][0] is first and first.tolist() == [[2] * 3] * 2
+    again = snapshot({"w": [weights]}, pinned)["w"][0]
+    assert again.data_ptr() == first.data_ptr() == pinned["w", 0].data_ptr() and again.tolist() == [[2] * 3] * 2
     assert snapshot({"w": [torch.ones(4).as_subclass(OnGpu)]}, pinned)["w"][0].tolist() == [1] * 4
 
 

@@ -11,6 +11,7 @@ import time
 import pytest
 import torch
 
+from nanochat.common import UserError
 from nanochat.config import parse
 from nanochat.dag.variants import VARIANTS
 from nanochat.pipeline import stage as contract
@@ -278,6 +279,16 @@ def test_a_stop_file_interrupts_a_stage_and_the_same_command_finishes_it_as_if_n
     os.environ["NANOCHAT_BASE_DIR"] = str(base_dir)
     assert base_train.main(world) == 0
     assert losses(base_dir, "base_train") == losses(base_dir, "base_train.whole")
+
+
+def test_all_text_is_tokenised_before_the_first_step_so_that_a_stop_meanwhile_loses_none(world, monkeypatch, capfd):
+    def fit(*_, **__):
+        raise UserError("no step is needed")
+
+    monkeypatch.setattr(base_train, "fit", fit)
+    assert base_train.main(world) == 1
+    said = capfd.readouterr().err
+    assert said.count("tokenised") == 2 and "(train)" in said and "(val)" in said
 
 
 def launch(world, *options, stage="base_train", processes=1):
