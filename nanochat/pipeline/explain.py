@@ -14,7 +14,8 @@ def explain(error: Exception) -> str:
     base = common.base_dir()
     number = error.errno if isinstance(error, OSError) else None
     where = getattr(error, "filename", None) or base
-    if number == errno.ENOSPC or "No space left on device" in str(error) or ("write failed" in str(error) and _is_full(base)):
+    of_torch = "write failed" in str(error) or "inline_container" in str(error)  # it tells its own position instead of the reason
+    if number == errno.ENOSPC or "No space left on device" in str(error) or (of_torch and _is_full(base)):
         return (
             f"the disk holding {where} is full; free some space or set NANOCHAT_BASE_DIR to another disk, then run the same command again"
         )

@@ -107,11 +107,15 @@ def full(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def refused(*_):  # what torch says
+def refused(*_):  # what torch says, and what it says when it then cannot close the file either
     raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
 
 
-@pytest.mark.parametrize("refuse", [full, refused])
+def refused_at_the_end(*_):
+    raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 768 vs 662")
+
+
+@pytest.mark.parametrize("refuse", [full, refused, refused_at_the_end])
 def test_a_full_disk_ends_the_run_in_a_sentence_at_the_next_save_and_leaves_nothing_half_written(
     make_run, make_gpt, tokenizer, monkeypatch, refuse
 ):
