@@ -348,7 +348,6 @@ def test_a_run_goes_on_with_two_four_and_one_process_as_if_it_had_had_one(world,
         child = launch(world, *options, stage=stage, processes=processes)
         text, _ = child.communicate(timeout=300)
         assert child.returncode == 0 and f"goes on from step {step}" in text, text
-    print(max(abs(b / a - 1) for a, b in zip(alone.values(), losses(base_dir, stage).values(), strict=True)))
     assert list(losses(base_dir, stage).values()) == pytest.approx(list(alone.values()), rel=1e-6)
 
 
