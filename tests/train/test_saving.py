@@ -57,7 +57,8 @@ def test_what_is_written_is_what_there_was_at_the_save_byte_for_byte(make_run, m
     optimizer = trained(model, run.config)
     saved = Saving(run, run.config, model, optimizer, batches, {"parent": None})
     counters = {"step": 1, "seconds": 0.5, "loss_sum": 1.5, "loss_weight": 0.5}
-    state = {**counters, "random": [{"cpu": torch.get_rng_state()}], "batches": [batches.state_dict()], "optimizer": optimizer.state_dict()}
+    there = {"random": [{"cpu": torch.get_rng_state()}], "batches": [batches.state_dict()], "optimizer": optimizer.state_dict()}
+    state = snapshot({**counters, **there}, {})
     path = saved.save(counters, {})
     assert held.entered.wait(PATIENCE) and not path.exists()
     next(batches), torch.rand(9), optimizer.step()  # the training goes on

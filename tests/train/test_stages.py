@@ -137,7 +137,7 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
     model, _, meta = checkpoint.load_model("sft")
     assert model.branch is not None and meta["parent"] == "mid_train/default/step_000004"
     capfd.readouterr()
-    assert checkpoints.main(["verify"]) == 0 and checkpoints.main(["lineage", "chat_sft"]) == 0
+    assert checkpoints.main(["verify"]) == 0 and checkpoints.main(["lineage", "chat_sft/default"]) == 0
     assert [line.split("/")[0].strip() for line in capfd.readouterr().out.splitlines() if not line.startswith("ok")] == [
         "chat_sft", "mid_train", "base_train", "dag_train"]  # fmt: skip
     scores = {p.parts[-3]: checkpoint.meta_of(p)["score"]["metric"] for p in base_dir.glob("checkpoints/*/default/*")}
