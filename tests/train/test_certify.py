@@ -119,7 +119,7 @@ def rewrite(folder: Path, part: tuple, change) -> None:
 
 SETTINGS = {"steps": 8, "eval_every": 3, "total_batch": 128, "warmup": 0.2, "weight_decay": 0.1, "lr_scale": 2.0}
 PARTS = [("weights",), ("optimizer",), ("optimizer", "steps"), ("optimizer", "state"), ("random",), ("batches",), ("step",), ("loss_sum",),
-         ("loss_weight",)]  # fmt: skip
+         ("loss_weight",), ("losses",)]  # fmt: skip
 
 
 @pytest.fixture
