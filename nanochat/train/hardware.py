@@ -109,9 +109,11 @@ class Energy:
 
     def _count(self) -> dict[str, float]:
         if self.device.type == "cuda":
-            with contextlib.suppress(Exception):  # NVML's errors are its own, and it is an extra
+            try:
                 import pynvml
-
+            except ImportError:  # it is an extra
+                return {}
+            with contextlib.suppress(pynvml.NVMLError):
                 pynvml.nvmlInit()
                 uuid = f"GPU-{torch.cuda.get_device_properties(self.device).uuid}"
                 return {"gpu": pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(uuid)) / 1e3}
