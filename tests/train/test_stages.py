@@ -300,7 +300,7 @@ def launch(world, *options, stage="base_train", processes=1):
 
 @pytest.mark.slow
 def test_killed_without_warning_it_goes_on_from_its_newest_checkpoint(world, base_dir):
-    options = ["--steps=150", "--save_every=5", "--sample_tokens=0"]
+    options = ["--steps=150", "--max_epochs=1000", "--save_every=5", "--sample_tokens=0"]
     child = launch(world, *options, "--tag=killed")
     deadline = time.time() + 120
     while not checkpoint.existing() and time.time() < deadline:
