@@ -9,10 +9,11 @@ from pathlib import Path
 from nanochat import common
 from nanochat.common import UserError
 from nanochat.config import load_profile, nearest
-from nanochat.pipeline import stage as contract
-from nanochat.pipeline.ledger import holder, portable
+from nanochat.pipeline import results
+from nanochat.pipeline.inputs import absent, missing
+from nanochat.pipeline.ledger import holder, portable, read_status, stage_folder, stage_label
 from nanochat.pipeline.nodes import count_nodes, on_all_nodes
-from nanochat.pipeline.stage import Input, Stage
+from nanochat.pipeline.stage import Input, Stage, is_running
 
 # Stages that compute on several processes together; the others use one, on all its cores.
 PARALLEL = {"base_train", "base_eval", "dag_train", "dag_eval", "mid_train", "chat_sft", "chat_rl", "chat_eval"}
@@ -32,12 +33,12 @@ class Step:
     @property
     def label(self) -> str:
         """`stage` or `stage.tag`, as in the profile."""
-        return contract.stage_label(self.stage.name, self.tag)
+        return stage_label(self.stage.name, self.tag)
 
     @property
     def folder(self) -> Path:
         """Where the stage keeps its status."""
-        return contract.stage_folder(self.stage.name, self.tag)
+        return stage_folder(self.stage.name, self.tag)
 
     @property
     def distributed(self) -> bool:
@@ -162,25 +163,25 @@ def look(step: Step, pending: bool = False) -> Finding:
         inputs = step.stage.inputs(config)
     except UserError as error:
         return Finding("missing", str(error))
-    if contract.is_running(step.stage.name, step.tag):
+    if is_running(step.stage.name, step.tag):
         return Finding("running", f"by {holder(step.stage.name, step.tag)}")
-    lacking = contract.missing(inputs)
+    lacking = missing(inputs)
     outside = [item for item in lacking if not (pending and _made_here(item))]
     if outside:
         remedies = dict.fromkeys(item.made_by for item in outside)
         paths = {remedy: ", ".join(str(item.path) for item in outside if item.made_by == remedy) for remedy in remedies}
         return Finding("missing", common.typed("; ".join(f"{paths[remedy]}: {remedy}" for remedy in remedies)))
-    why = "" if lacking else contract.outdated(step.stage, config, inputs)
+    why = "" if lacking else results.outdated(step.stage, config, inputs)
     if not lacking and not why:
-        return Finding("done", contract.finished(contract.read_status(step.stage.name, step.tag)).get("headline", ""))
+        return Finding("done", results.finished(read_status(step.stage.name, step.tag)).get("headline", ""))
     finding = Finding("to do", f"after the stages above (needs {portable(lacking[0].path)})") if lacking else _to_do(step, why)
-    without = [portable(item.path, common.data_dir(config.data_dir)) for item in contract.absent(inputs)]
+    without = [portable(item.path, common.data_dir(config.data_dir)) for item in absent(inputs)]
     notes = [finding.note] * bool(finding.note) + [f"without {', '.join(without)}"] * bool(without)
     return Finding(finding.state, "; ".join(notes))
 
 
 def _to_do(step: Step, why: str) -> Finding:
-    status = contract.read_status(step.stage.name, step.tag)
+    status = read_status(step.stage.name, step.tag)
     if status is None:
         unreadable = (step.folder / "status.json").exists()
         return Finding("to do", f"again: {portable(step.folder / 'status.json')} is unreadable" if unreadable else "")

@@ -9,11 +9,12 @@ import time
 import uuid
 
 from nanochat import common
-from nanochat.pipeline import stage as contract
+from nanochat.pipeline import results
 from nanochat.pipeline.inputs import asked_to_stop
+from nanochat.pipeline.ledger import read_status
 from nanochat.pipeline.plan import Finding, Step, look
 from nanochat.pipeline.signals import STOPPING
-from nanochat.pipeline.stage import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from nanochat.pipeline.stage import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, first_failure
 
 EXIT_CODES = {"done": EXIT_DONE, "skipped": EXIT_DONE, "interrupted": EXIT_INTERRUPTED, "missing": EXIT_USAGE}
 
@@ -24,7 +25,7 @@ def run_plan(steps: list[Step], say=print) -> int:
         for number, step in enumerate(steps, 1):
             finding, seconds = look(step), None
             if finding.state == "done":
-                contract.reinstate(step.stage.name, step.tag)
+                results.reinstate(step.stage.name, step.tag)
                 finding = Finding("skipped", finding.note)
             elif finding.state not in ("missing", "running"):
                 finding, seconds = (_before_it_began(), None) if asked_to_stop() else launcher.run(step)
@@ -120,13 +121,13 @@ class Launcher:
             self._child.send_signal(signal.SIGTERM if self.requests == 1 or self._step.distributed else signal.SIGINT)
 
     def _read(self, step: Step, launch: str, code: int, started: float) -> Finding:
-        status = contract.read_status(step.stage.name, step.tag) or {}
+        status = read_status(step.stage.name, step.tag) or {}
         if status.get("launch") != launch:
             if self.stopped or asked_to_stop():
                 return _before_it_began()
             return Finding("failed", f"it ended with {_ending(code)} before it began; its message is above")
         if status["state"] == "running":  # it could not write its own end
-            state, reason = "failed", contract.first_failure(step.folder) or f"it ended with {_ending(code)}"
+            state, reason = "failed", first_failure(step.folder) or f"it ended with {_ending(code)}"
             if self.stopped or asked_to_stop():
                 state, reason = "interrupted", "stopped before it could save"
             status.update(state=state, error=reason, ended=time.time(), seconds=round(time.time() - started, 2))

@@ -26,11 +26,11 @@ from urllib.parse import urlsplit
 from nanochat import common
 from nanochat.common import Interrupted, UserError
 from nanochat.config import parse
-from nanochat.pipeline import ledger, signals
+from nanochat.pipeline import ledger, results, signals
 from nanochat.pipeline.digests import digest
 from nanochat.pipeline.explain import explain, own_words
 from nanochat.pipeline.inputs import Input, absent, asked_to_stop, check_base, check_data_dir, missing, require
-from nanochat.pipeline.ledger import append_line, git_commit, located, portable, read_lines, read_status, record, stage_folder, stage_label
+from nanochat.pipeline.ledger import append_line, git_commit, portable, read_lines, read_status, record, stage_folder, stage_label
 from nanochat.pipeline.manifest import refuse_strangers
 from nanochat.pipeline.offline import guarded
 from nanochat.pipeline.watch import only_declared
@@ -39,30 +39,6 @@ __all__ = ["Input", "Run", "Stage", "absent", "check_base", "digest", "execute",
            "stage_folder", "stage_label"]  # fmt: skip
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 75
-
-# Options that change where and whether a stage runs and what it keeps meanwhile, but not what it produces.
-NOT_PART_OF_THE_RESULT = {
-    "profile",
-    "data_dir",
-    "device",
-    "resume",
-    "force",
-    "wandb",
-    "run_name",
-    "max_epochs",
-    "log_every",
-    "save_every",
-    "save_minutes",
-    "keep",
-    "keep_best",
-    "workers",
-    "spike",
-    "on_spike",
-    "hang_minutes",
-}
-
-
-FINISHED_METRICS = "metrics.finished.jsonl"  # the curves of a finished result, set aside while an attempt with other settings runs
 
 
 @dataclass(frozen=True)
@@ -198,7 +174,7 @@ def _execute_locked(stage: Stage, run: Run, inputs: list[Input]) -> int:
     before, fingerprint, same = common.from_first(lambda: _look(run, inputs))
     if same and not config.force:
         if common.rank() == 0:
-            reinstate(run.stage, run.tag)
+            results.reinstate(run.stage, run.tag)
         run.say("done before, nothing changed: skipped")
         return EXIT_DONE
     run.compute = run.compute or common.start_compute(config.device)
@@ -217,16 +193,8 @@ def _execute_locked(stage: Stage, run: Run, inputs: list[Input]) -> int:
 
 def _look(run: Run, inputs: list[Input]) -> tuple[dict, dict, bool]:
     """What was written down before, what decides this run's result, and whether a finished result with the same is whole."""
-    before, fingerprint = read_status(run.stage, run.tag) or {}, _fingerprint(run.config, inputs)
-    return before, fingerprint, bool(finished(before)) and not difference(finished(before), fingerprint)
-
-
-def _fingerprint(config, inputs: list[Input]) -> dict:
-    """What decides a result: the settings that count, and the digest of every input."""
-    settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_PART_OF_THE_RESULT}
-    data, without = common.data_dir(config.data_dir), absent(inputs)
-    digests = {portable(i.path, data): digest(i.path) for i in inputs if i not in without}
-    return {"result_config": json.loads(json.dumps(settings, default=str)), "inputs": digests}
+    before, fingerprint = read_status(run.stage, run.tag) or {}, results.fingerprint(run.config, inputs)
+    return before, fingerprint, bool(results.finished(before)) and not results.difference(results.finished(before), fingerprint)
 
 
 def _begin(run: Run, fingerprint: dict, before: dict) -> dict:
@@ -239,8 +207,8 @@ def _begin(run: Run, fingerprint: dict, before: dict) -> dict:
     status = {"stage": run.stage, "tag": run.tag, "state": "running", "started": time.time(), "ended": None, "seconds": None,
               "pid": os.getpid(), "launch": launch, "profile": run.config.profile, "identity": run.identity, **fingerprint,
               "config": dataclasses.asdict(run.config), "outputs": {}, "metrics": {}, "headline": "", "error": None}  # fmt: skip
-    if finished(before) and not run.config.force:
-        status["finished"] = finished(before)
+    if results.finished(before) and not run.config.force:
+        status["finished"] = results.finished(before)
     if common.rank() == 0:
         if not launch:  # the runner clears it before it starts us, and may have set it since
             (run.folder / "STOP").unlink(missing_ok=True)
@@ -248,7 +216,7 @@ def _begin(run: Run, fingerprint: dict, before: dict) -> dict:
             note.unlink(missing_ok=True)
         if run.config.resume == "off":
             if before.get("state") == "done" and (run.folder / "metrics.jsonl").exists():
-                os.replace(run.folder / "metrics.jsonl", run.folder / FINISHED_METRICS)
+                os.replace(run.folder / "metrics.jsonl", run.folder / results.FINISHED_METRICS)
             (run.folder / "metrics.jsonl").unlink(missing_ok=True)
         common.write_json(run.folder / "status.json", status)
         record("start", run.stage, run.tag, time=status["started"], launch=launch)
@@ -302,7 +270,7 @@ def _end(run: Run, status: dict, code: int) -> int:
         status.update(ended=time.time(), seconds=round(time.time() - status["started"], 2), metrics=run.metrics)
         if code == EXIT_DONE:
             status.pop("finished", None)
-            (run.folder / FINISHED_METRICS).unlink(missing_ok=True)
+            (run.folder / results.FINISHED_METRICS).unlink(missing_ok=True)
         common.write_json(run.folder / "status.json", status)
         record("end", run.stage, run.tag, time=status["ended"], **{k: status[k] for k in ("launch", "state", "seconds", "error")})
     except OSError as error:
@@ -311,64 +279,6 @@ def _end(run: Run, status: dict, code: int) -> int:
     if not status["launch"]:  # the runner says it in its own line
         run.say(f"{status['headline']} ({status['seconds']:.0f} s)" if code == EXIT_DONE else f"{status['state']}: {status['error']}")
     return code
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Done, unchanged, present
-
-
-def finished(status: dict | None) -> dict | None:
-    """The record of the last finished result: the status, or what it was before attempts that did not finish; None without any."""
-    if not status:
-        return None
-    return status if status.get("state") == "done" else status.get("finished")
-
-
-def outdated(stage: Stage, config, inputs: list[Input]) -> str:
-    """Why `execute` with this configuration would run the stage, "" if it would skip it."""
-    found = finished(read_status(stage.name, config.tag))
-    if not found:
-        return "it was never done"
-    return "--force" if config.force else difference(found, _fingerprint(config, inputs))
-
-
-def difference(found: dict, fingerprint: dict) -> str:
-    """The first setting, input or output by which a finished result differs from what would be made now, "" if none does."""
-    for key, kind in (("result_config", "--"), ("inputs", "input ")):
-        old, new = found.get(key, {}), fingerprint[key]
-        for name in [*new, *(name for name in old if name not in new)]:
-            if name not in old or name not in new:
-                return f"{kind}{name} is {'new' if name in new else 'gone'}"
-            if old[name] != new[name]:
-                values = f"{old[name]!r} and is {new[name]!r}"
-                return f"{kind}{name} was {values}" if key == "result_config" and len(values) < 80 else f"{kind}{name} changed"
-    for name, value in found.get("outputs", {}).items():
-        if not located(name).exists():
-            return f"output {name} is gone"
-        if digest(located(name)) != value:
-            return f"output {name} changed"
-    return ""
-
-
-def reinstate(stage: str, tag: str) -> None:
-    """Makes the finished result the stage's status again, after attempts that did not finish."""
-    folder, status = stage_folder(stage, tag), read_status(stage, tag) or {}
-    if status.get("state") != "done" and finished(status):
-        if (folder / FINISHED_METRICS).exists():
-            os.replace(folder / FINISHED_METRICS, folder / "metrics.jsonl")
-        common.write_json(folder / "status.json", finished(status))
-
-
-def is_running(stage: str, tag: str = "") -> bool:
-    """True while a process holds the stage's lock."""
-    try:
-        with open(stage_folder(stage, tag) / "lock", "rb") as f:
-            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -396,6 +306,18 @@ def _only_one(run: Run):
         except OSError:
             run.say("this file system has no locks: make sure that nobody else runs this stage here")
         yield
+
+
+def is_running(stage: str, tag: str = "") -> bool:
+    """True while a process holds the stage's lock."""
+    try:
+        with open(stage_folder(stage, tag) / "lock", "rb") as f:
+            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _plain_number(value):

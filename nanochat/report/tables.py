@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from nanochat.evaluate.chat import wilson
-from nanochat.pipeline.stage import NOT_PART_OF_THE_RESULT
+from nanochat.pipeline.results import NOT_PART_OF_THE_RESULT
 from nanochat.report.collect import DONE, NOT_RUN, RUNNING, Results, StageResult
 from nanochat.report.text import MISSING, code, count, duration, exactly, is_number, number, percent, plain, power, shorten, table
 
