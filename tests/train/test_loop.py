@@ -2,13 +2,13 @@
 
 import json
 import math
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from nanochat.common import Interrupted, UserError
-from nanochat.train import checkpoint
+from nanochat.train import checkpoint, loop
 from nanochat.train.loop import fit
 from tests.train.conftest import CountingBatches
 
@@ -317,20 +317,26 @@ def test_an_observer_sees_the_logged_steps_with_their_gradients_and_no_others(ma
     assert said.count("1 + 1 = 2") == 2 and "dag/norm" not in said
 
 
-def test_the_share_of_time_waited_for_data_and_examples_per_second_are_logged(make_run, make_gpt, tokenizer):
+def test_the_share_of_time_waited_for_data_and_examples_per_second_are_logged(make_run, make_gpt, tokenizer, monkeypatch):
+    clock = SimpleNamespace(seconds=0.0, monotonic=lambda: clock.seconds)  # stands still but where a test says so
+    monkeypatch.setattr(loop, "time", clock)
+
     class Slow(CountingBatches):
         examples = 0
 
         def __next__(self):
-            time.sleep(0.05)
+            clock.seconds += 3
             self.examples += self.rows
             return super().__next__()
 
+    def slow_loss(model, batch):
+        clock.seconds += 1
+        return gpt_loss(model, batch)
+
     run = make_run(steps=4)
-    start(run, make_gpt(), tokenizer, batches=Slow())
+    start(run, make_gpt(), tokenizer, batches=Slow(), loss_fn=slow_loss)
     line = lines(run)[3]
-    assert 0.5 < line["data_wait"] <= 1
-    assert line["examples_per_s"] == pytest.approx(line["tokens_per_s"] * 4 / 64, rel=0.01) and line["examples_per_s"] <= 4 / 0.05
+    assert line["data_wait"] == 0.75 and line["examples_per_s"] == 1.0 and line["tokens_per_s"] == 16.0 and line["dt"] == 4.0
     quick = make_run("mid_train", steps=4)
-    start(quick, make_gpt(), tokenizer)
-    assert lines(quick)[3]["data_wait"] < 0.3 and "examples_per_s" not in lines(quick)[3]
+    start(quick, make_gpt(), tokenizer, loss_fn=slow_loss)
+    assert lines(quick)[3]["data_wait"] == 0 and "examples_per_s" not in lines(quick)[3]
