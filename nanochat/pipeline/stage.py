@@ -305,7 +305,11 @@ def _only_one(run: Run):
             raise UserError(f"this stage is already running in {run.folder}, by {ledger.holder(run.stage, run.tag)}") from None
         except OSError:
             run.say("this file system has no locks: make sure that nobody else runs this stage here")
-        yield
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                fcntl.flock(f, fcntl.LOCK_UN)  # closing alone would leave it with a process that was forked and is about to end
 
 
 def is_running(stage: str, tag: str = "") -> bool:

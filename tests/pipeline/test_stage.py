@@ -2,9 +2,12 @@
 
 import fcntl
 import json
+import multiprocessing
 import os
 import shutil
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -281,6 +284,22 @@ def test_a_stage_that_runs_already_is_refused(run, base_dir, capsys):
     assert "already running" in said and "wait for it or stop it first" in said
     assert not contract.is_running("numbers")
     assert run(numbers) == 0
+
+
+def test_the_lock_does_not_outlive_a_stage_in_a_process_that_it_forked(profile, base_dir):
+    left = []
+
+    def forks(config, run):
+        left.append(multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)))
+        left[0].start()
+        return "done"
+
+    try:
+        assert execute(replace(numbers.STAGE, work=forks), [f"--profile={profile}"]) == 0
+        assert left[0].is_alive() and not contract.is_running("numbers")
+    finally:
+        left[0].kill()
+        left[0].join()
 
 
 def test_who_holds_a_stage_in_a_job_is_named_with_what_stops_it(run, base_dir, monkeypatch):
