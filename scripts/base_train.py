@@ -3,8 +3,9 @@
     python -m scripts.base_train --profile=embedded
     torchrun --standalone --nproc_per_node=8 -m scripts.base_train --profile=d20_a100x8
 
-The horizon is `--steps`, else `--tokens`, else `--tokens_per_param` times the weights that are multiplied (matrices and head). If the
-text is shorter it is read again, which is said; more often than `--max_epochs` it is not.
+The horizon is `--steps`, else `--tokens`, else `--tokens_per_param` times the weights that are multiplied (matrices and head). Batch,
+weight decay and learning rates follow size, see nanochat/train/laws.py. If the text is shorter it is read again, which is said; more
+often than `--max_epochs` it is not.
 Interrupted, the same command goes on from the newest checkpoint. Writes checkpoints/base_train/<tag>/.
 """
 
@@ -21,10 +22,10 @@ from nanochat.evaluate.bpb import bits_per_byte
 from nanochat.model.gpt import GPT
 from nanochat.model.options import ModelOptions, model_config
 from nanochat.pipeline.stage import Input, Run, Stage, execute
-from nanochat.train import checkpoint, epochs, settings
+from nanochat.train import checkpoint, horizon, settings
 from nanochat.train.acceleration import Acceleration, accelerate
 from nanochat.train.loop import fit
-from nanochat.train.settings import TrainSettings, accumulation
+from nanochat.train.settings import TrainSettings
 from nanochat.train.text import text_loader, text_shard, validation_text
 
 PROMPTS = ("The sun is", "A dog has four", "Every morning the")
@@ -34,13 +35,15 @@ PROMPTS = ("The sun is", "A dog has four", "Every morning the")
 class Config(ModelOptions, Acceleration, TrainSettings, TextOptions, StageConfig):
     tokens: int = option(0, "how much to train on; 0: see tokens_per_param", "tokens")
     tokens_per_param: float = option(12.0, "how much to train on for each weight that is multiplied", "tokens")
-    max_epochs: float = option(epochs.MOST, "most often that the text may be read", "epochs")
+    total_batch: int = option(0, "tokens in one optimizer step; 0: by the law of size, with --steps one forward pass", "tokens")
+    weight_decay: float = option(horizon.BY_LAW, "cautious weight decay of matrices, falling to 0 over the run; -1: by the law of size")
+    max_epochs: float = option(horizon.MOST, "most often that the text may be read", "epochs")
     eval_tokens: int = option(10_485_760, "validation text per evaluation, at most all there is", "tokens")
     sample_tokens: int = option(24, "length of the samples said at the end; 0 says none", "tokens")
 
 
 def check(config: Config) -> None:
-    settings.check(config)
+    settings.check(replace(config, weight_decay=0.0) if config.weight_decay == horizon.BY_LAW else config)
     check_text(config)
     at_least(config, 0, "tokens", "tokens_per_param", "max_epochs")
     at_least(config, 1, "eval_tokens")
@@ -58,12 +61,13 @@ def work(config: Config, run: Run) -> str:
     torch.manual_seed(derive_seed(config.seed, "base model"))
     model = GPT(model_config(config, tokenizer.vocab_size))
     batches = text_loader(config, run, tokenizer, "train", config.sequence_len, derive_seed(config.seed, "base text"))
-    config = replace(config, steps=_steps(config, model, batches.tokens_per_step))
-    counts, tokens = model.num_params(), epochs.tokens_of(config, batches.tokens_per_step)
+    counts = model.num_params()
+    config = horizon.planned(config, counts["matrix"] + counts["head"], batches.tokens_per_step)
+    tokens = horizon.tokens_of(config, batches.tokens_per_step)
     there = batches.shard.num_tokens
-    sizes = f"{counts['total']:,} parameters, {config.steps:,} steps of {tokens // config.steps:,} tokens"
-    run.say(f"{sizes}: {tokens / 1e6:.1f} M tokens; the text has {there / 1e6:.1f} M ({tokens / there:.1f} epochs)")
-    run.result(epochs=epochs.tell_epochs(run, batches.shard.name, tokens, there, config.max_epochs))
+    size = f"{counts['total']:,} parameters, {config.steps:,} steps of {tokens // config.steps:,} tokens"
+    run.say(f"{size}, weight decay {config.weight_decay:.2g}: {tokens / 1e6:.1f} M tokens, of {there / 1e6:.1f} M that the text has")
+    run.result(epochs=horizon.tell_epochs(run, batches.shard.name, tokens, there, config.max_epochs))
     text_shard(config, run, tokenizer, "val")  # made now: a stop while it is made loses no step
     accelerate(model, config, run, fresh=True)
     metrics = fit(
@@ -80,15 +84,6 @@ def work(config: Config, run: Run) -> str:
     run.result(params=counts["total"], **{f"params/{kind}": n for kind, n in counts.items() if kind != "total"}, **metrics)
     _say_samples(config, run, model, tokenizer)
     return f"{counts['total'] / 1e6:.1f} M parameters, {metrics['tokens'] / 1e6:.1f} M tokens, val {metrics['val_bpb']:.4f} bits per byte"
-
-
-def _steps(config: Config, model: GPT, tokens_per_pass: int) -> int:
-    """Optimizer steps of the run: `steps`, or as many as reach the wanted number of tokens."""
-    if config.steps:
-        return config.steps
-    counts = model.num_params()
-    tokens = config.tokens or config.tokens_per_param * (counts["matrix"] + counts["head"])
-    return max(1, round(tokens / (tokens_per_pass * accumulation(config.total_batch, tokens_per_pass))))
 
 
 def _val_bpb(config: Config, run: Run, tokenizer, model: GPT) -> float:

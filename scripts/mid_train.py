@@ -38,7 +38,7 @@ from nanochat.train.chat import (
     trained_targets,
     training_mixture,
 )
-from nanochat.train.epochs import tell_epochs, tokens_of
+from nanochat.train.horizon import tell_epochs, tokens_of
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings
 from nanochat.train.text import text_shard, validation_text

@@ -131,10 +131,11 @@ class Workloads:
         return Workload(label, "tok_train", {"starts": sure(1), unit: sure(config.max_chars)}, disk=1e6)
 
     def _base_train(self, label: str, config) -> Workload:
+        from nanochat.train.horizon import planned
+
         model = self.model(config)
-        per_step = self._tokens_per_step(config, model.length)
-        wanted = config.tokens or config.tokens_per_param * (model.flops_per_token - self._attention(config)) / 6
-        steps = config.steps or max(1, round(wanted / per_step))
+        config = planned(config, round((model.flops_per_token - self._attention(config)) / 6), self._tokens_per_pass(config, model.length))
+        per_step, steps = self._tokens_per_step(config, model.length), config.steps
         shards = self.tables.get("prefetch", {}).get("shards") if config.text.startswith("base_data/") else None
         work = self._training(config, model, sure(steps * per_step), steps)
         if shards:
@@ -212,8 +213,11 @@ class Workloads:
     def _tokens_per_step(self, config, length: int) -> int:
         from nanochat.train.settings import accumulation
 
-        per_pass = config.device_batch * length * self.processes
+        per_pass = self._tokens_per_pass(config, length)
         return per_pass * accumulation(config.total_batch, per_pass)
+
+    def _tokens_per_pass(self, config, length: int) -> int:
+        return config.device_batch * length * self.processes
 
     def _epoch(self, config) -> Range:
         """Tokens of one epoch of a mixture with its expressions and its share of text; rows are filled to about 98 %."""

@@ -1,4 +1,4 @@
-"""Schedules over the progress of a run, and learning rates that follow size.
+"""Schedules over the progress of a run.
 
 learning rate    1 ┌──────────────┐            linear warm-up, flat, then linear to `final`
                   /                 ╲
@@ -10,8 +10,6 @@ import math
 from dataclasses import dataclass
 
 FIRST_MOMENTUM = 0.85
-REFERENCE_WIDTH = 768  # width at which the learning rates of embedding and head were tuned (nanochat, d12)
-REFERENCE_BATCH = 1 << 19  # tokens per step at which all of them were
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,3 @@ class Schedule:
     def weight_decay(self, progress: float) -> float:
         """Multiplier of Muon's weight decay."""
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-
-def width_scale(width: int) -> float:
-    """AdamW's learning rates of embeddings and head go with 1 / sqrt(width), as in nanochat."""
-    return (width / REFERENCE_WIDTH) ** -0.5
-
-
-def batch_scale(tokens_per_step: int) -> float:
-    """Learning rates go with the square root of the batch (Malladi et al. 2022); below 1/16 of the reference the law was never
-    seen to hold and would bring small runs to a standstill, so it stops there."""
-    return math.sqrt(max(tokens_per_step, REFERENCE_BATCH // 16) / REFERENCE_BATCH)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from nanochat.common import UserError
 from nanochat.config import at_least, option
 from nanochat.model.gpt import GPT
+from nanochat.train.laws import batch_scale, width_scale
 from nanochat.train.optimizer import Group, Muon, MuonAdamW
-from nanochat.train.schedule import Schedule, batch_scale, width_scale
+from nanochat.train.schedule import Schedule
 
 
 @dataclass
@@ -81,7 +82,7 @@ def make_schedule(settings: TrainSettings) -> Schedule:
 
 
 def make_optimizer(model, settings: TrainSettings, tokens_per_step: int) -> MuonAdamW:
-    """Optimizer of a model. For a GPT the rates follow batch and width (schedule.py); for other models they are taken as given."""
+    """Optimizer of a model. For a GPT the rates follow batch and width (laws.py); for other models they are taken as given."""
     batch = batch_scale(tokens_per_step) if isinstance(model, GPT) else 1.0
     width = width_scale(model.config.n_embd) if isinstance(model, GPT) else 1.0
     by_batch = settings.lr_scale * batch

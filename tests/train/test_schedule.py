@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanochat.train.schedule import REFERENCE_BATCH, Schedule, batch_scale, width_scale
+from nanochat.train.schedule import Schedule
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,3 @@ def test_momentum_rises_and_weight_decay_falls():
     assert [round(schedule.momentum(p), 4) for p in (0, 0.1, 0.2, 1)] == [0.85, 0.9, 0.95, 0.95]
     assert Schedule(momentum_warmup=0.0).momentum(0.0) == 0.95
     assert [round(schedule.weight_decay(p), 4) for p in (0, 0.5, 1, 2)] == [1, 0.5, 0, 0]
-
-
-def test_rates_follow_batch_and_width_but_not_below_what_the_law_was_seen_for():
-    assert batch_scale(REFERENCE_BATCH) == 1 and batch_scale(4 * REFERENCE_BATCH) == 2
-    assert batch_scale(1) == batch_scale(REFERENCE_BATCH // 16) == 0.25
-    assert width_scale(768) == 1 and width_scale(192) == 2

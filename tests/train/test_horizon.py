@@ -3,8 +3,9 @@
 import pytest
 
 from nanochat.common import UserError
-from nanochat.train.epochs import tell_epochs, tokens_of
+from nanochat.train.horizon import planned, tell_epochs, tokens_of
 from nanochat.train.settings import TrainSettings
+from scripts.base_train import Config
 
 
 class Run:
@@ -33,3 +34,20 @@ def test_more_than_was_allowed_is_refused_with_the_numbers_and_the_remedies():
 def test_the_tokens_of_a_run_are_those_of_its_steps():
     assert tokens_of(TrainSettings(steps=10, total_batch=4096), 1024) == 40_960
     assert tokens_of(TrainSettings(steps=10), 1024) == 10_240 and tokens_of(TrainSettings(), 1024) == 0
+
+
+def test_batch_steps_and_weight_decay_follow_the_size_of_the_model():
+    found = planned(Config(tokens_per_param=12), 110_100_000, tokens_per_pass=1 << 16)
+    assert (found.total_batch, found.steps) == (1 << 19, 2520) and found.weight_decay == pytest.approx(0.28, rel=1e-3)
+    small = planned(Config(tokens=1_000_000), 2_000_000, tokens_per_pass=512)
+    assert (small.total_batch, small.steps) == (2048, 488) and small.weight_decay == 0.28
+
+
+def test_what_was_asked_for_is_taken_as_it_is():
+    found = planned(Config(steps=100, total_batch=1024, weight_decay=0.0), 110_100_000, tokens_per_pass=512)
+    assert (found.total_batch, found.steps, found.weight_decay) == (1024, 100, 0.0)
+    assert planned(Config(steps=100), 110_100_000, tokens_per_pass=512).total_batch == 0  # one pass, as everywhere
+
+
+def test_where_one_pass_is_more_than_the_best_batch_it_is_the_batch():
+    assert planned(Config(tokens=1_000_000), 2_000_000, tokens_per_pass=3000).total_batch == 3000
