@@ -20,7 +20,7 @@ from nanochat.evaluate.benchmark import make_tokenizer
 from nanochat.infer.engine import Engine
 from nanochat.model.gpt import GPT
 from nanochat.model.options import model_config
-from nanochat.train.acceleration import choose, compiles
+from nanochat.train.acceleration import choose, compiles, in_float8
 from nanochat.train.hardware import Energy, keep_freed_memory, peak_flops, peak_megabytes
 from nanochat.train.settings import accumulation, make_optimizer
 
@@ -70,6 +70,8 @@ class Training:
         self.model.use_attention(kernel)
         if said:
             common.say(f"attention: {said}")
+        if config.fp8:
+            common.say(in_float8(self.model, device, self.model.compute_dtype, config.device_batch))
         if compiles(config.compile, device, math.inf):
             self.model.compile_blocks()
         self.loader = TokenLoader(RandomDocuments(config.vocab_size), config.device_batch, config.sequence_len, device=device)

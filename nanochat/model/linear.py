@@ -8,8 +8,14 @@ from torch import Tensor
 class Linear(nn.Linear):
     """y = W x without bias. The optimizer sees the float32 master weight; a bfloat16 x is multiplied by a bfloat16 copy."""
 
+    float8 = False  # multiply in 8 bits while training, see float8.py
+
     def __init__(self, inputs: int, outputs: int):
         super().__init__(inputs, outputs, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:  # (..., inputs) -> (..., outputs)
+        if self.float8 and self.training:
+            from nanochat.model.float8 import float8_linear
+
+            return float8_linear(x, self.weight)
         return F.linear(x, self.weight.to(x.dtype))

@@ -1,4 +1,5 @@
-"""How training is made fast on the machine at hand: the kernel of layers with a window (model/window.py), and compiled blocks.
+"""How training is made fast on the machine at hand: the kernel of layers with a window (model/window.py), products in 8 bits
+(model/float8.py), and compiled blocks.
 
 On a GPU the kernels are tried and timed when a run begins, with the shapes it has. The fastest computes; where it is full attention, a
 model that is new loses its windows, which were to save time and nothing else. On a CPU nothing is timed: a run that goes on must compute
@@ -19,6 +20,7 @@ import torch
 from nanochat import common
 from nanochat.common import UserError
 from nanochat.config import option
+from nanochat.model.float8 import lacking, use_float8
 from nanochat.model.gpt import GPT, GPTConfig
 from nanochat.model.window import KERNELS, WINDOWED
 from nanochat.train import checkpoint
@@ -36,6 +38,7 @@ class Acceleration:
         "auto", "what computes layers with a window; auto: the fastest on this GPU; full: they get no window", choices=("auto", *KERNELS)
     )
     compile: str = option("auto", "compile blocks for training; auto: on a GPU, if the run is long enough", choices=("auto", "on", "off"))
+    fp8: bool = option(False, "multiply large matrices in 8-bit floating point while training (GPUs from Hopper and Ada on); compiled")
 
 
 def accelerate(model: GPT, config, run, fresh: bool = False) -> None:
@@ -50,7 +53,9 @@ def accelerate(model: GPT, config, run, fresh: bool = False) -> None:
     model.use_attention(kernel)
     if said:
         run.say(f"attention: {said}")
-    if compiles(config.compile, compute.device, _operations(model, config, run)):
+    if config.fp8:
+        run.say(in_float8(model, compute.device, compute.dtype, config.device_batch))
+    if compiles(config.compile, compute.device, math.inf if config.fp8 else _operations(model, config, run)):
         model.compile_blocks()
         run.say("blocks are compiled for training: the first step takes longer")
 
@@ -158,7 +163,15 @@ def _share(trial: Trial, kernel: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Compiling
+# 8 bits, and compiling
+
+
+def in_float8(model: GPT, device: torch.device, dtype: torch.dtype, rows: int) -> str:
+    """Has the large matrices of the blocks multiply in 8 bits, for `rows` rows of a full context; what to say about it. UserError if
+    they cannot."""
+    if reason := lacking(device, dtype, rows * model.config.sequence_len):
+        raise UserError(f"--fp8 cannot be: {reason}; leave it out")
+    return "{} of {} linear maps of the blocks multiply in 8 bits".format(*use_float8(model.blocks))
 
 
 def compiles(asked: str, device: torch.device, operations: float) -> bool:

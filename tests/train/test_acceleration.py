@@ -106,7 +106,7 @@ def test_a_trial_draws_no_random_numbers_of_the_run():
 
 
 def settings(run, **values):
-    for name, value in {"attention": "auto", "compile": "auto", **values}.items():
+    for name, value in {"attention": "auto", "compile": "auto", "fp8": False, **values}.items():
         setattr(run.config, name, value)
     return run
 
@@ -156,6 +156,25 @@ def test_the_time_to_the_first_step_is_said_and_kept(make_run, make_gpt, tokeniz
     assert 0.1 <= run.metrics["first_step_seconds"] < 30 and "first step after" in capsys.readouterr().err
 
 
+# -- 8 bits ----------------------------------------------------------------------------------------------------------
+
+
+def test_8_bits_are_refused_where_there_are_none(make_run, make_gpt):
+    run = settings(make_run(steps=4), fp8=True)
+    with pytest.raises(UserError, match="--fp8 cannot be: there is no GPU; leave it out"):
+        accelerate(make_gpt(), run.config, run, fresh=True)
+
+
+def test_8_bits_are_said_and_compiled_however_short_the_run(make_run, make_gpt, monkeypatch, capsys):
+    monkeypatch.setattr(acceleration, "lacking", lambda *_: "")
+    monkeypatch.setattr(acceleration, "compiles", lambda asked, device, operations: operations == float("inf"))
+    calls, run, model = [], settings(make_run(steps=4), fp8=True), make_gpt()
+    monkeypatch.setattr(model, "compile_blocks", lambda: calls.append("compiled"))
+    accelerate(model, run.config, run, fresh=True)
+    said = capsys.readouterr().err
+    assert "linear maps of the blocks multiply in 8 bits" in said and calls == ["compiled"]
+
+
 # -- compiling --------------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +199,7 @@ def test_an_epoch_counts_as_long_and_processes_share_the_work(make_run, make_gpt
     assert acceleration._operations(model, run.config, run) == 10 * 1024 * model.flops_per_token()
 
 
-def test_both_options_are_those_of_every_stage_that_trains_a_gpt():
+def test_the_options_are_those_of_every_stage_that_trains_a_gpt():
     from scripts import base_train, bench, chat_sft, mid_train
 
     assert all(issubclass(script.Config, Acceleration) for script in (base_train, mid_train, chat_sft, bench))
