@@ -10,8 +10,6 @@ import torch
 import torch.nn as nn
 from torch import Tensor
 
-from nanochat.model.linear import Linear
-
 FORWARD, BACKWARD = torch.float8_e4m3fn, torch.float8_e5m2
 MULTIPLE = 16  # of all sides of the matrices
 SMALLEST = 128  # side of a matrix that gains: rounding it costs too
@@ -19,8 +17,8 @@ CAPABILITY = (8, 9)  # of the first GPUs with such products
 
 
 def use_float8(module: nn.Module) -> tuple[int, int]:
-    """Has all large linear maps in `module` multiply in 8 bits while training: how many do, and of how many."""
-    maps = [part for part in module.modules() if isinstance(part, Linear)]
+    """Has all large linear maps (linear.py) in `module` multiply in 8 bits while training: how many do, and of how many."""
+    maps = [part for part in module.modules() if hasattr(part, "float8")]
     for part in maps:
         part.float8 = min(part.weight.shape) >= SMALLEST and all(side % MULTIPLE == 0 for side in part.weight.shape)
     return sum(part.float8 for part in maps), len(maps)

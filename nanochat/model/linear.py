@@ -4,6 +4,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from nanochat.model.float8 import float8_linear
+
 
 class Linear(nn.Linear):
     """y = W x without bias. The optimizer sees the float32 master weight; a bfloat16 x is multiplied by a bfloat16 copy."""
@@ -15,7 +17,5 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:  # (..., inputs) -> (..., outputs)
         if self.float8 and self.training:
-            from nanochat.model.float8 import float8_linear
-
             return float8_linear(x, self.weight)
         return F.linear(x, self.weight.to(x.dtype))
