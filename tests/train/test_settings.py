@@ -40,7 +40,7 @@ def test_every_kind_has_a_rate_and_lr_scale_multiplies_all(make_gpt):
 
 def test_a_gpts_rates_follow_batch_and_width_and_other_models_are_taken_as_given(make_gpt):
     settings = TrainSettings(matrix_lr=0.02, embedding_lr=0.3)
-    gpt = make_optimizer(make_gpt(), settings, 1 << 17).groups  # a quarter of the reference batch, 1/24 of its width
-    assert gpt["matrix"].lr == pytest.approx(0.01)
-    assert gpt["embedding"].lr == pytest.approx(0.15 * (768 / 32) ** 0.5)
+    gpt = make_optimizer(make_gpt(), settings, 1 << 21).groups  # four times the reference batch, 1/24 of its width
+    assert gpt["matrix"].lr == pytest.approx(0.04)
+    assert gpt["embedding"].lr == pytest.approx(0.6 * (768 / 32) ** 0.5)
     assert make_optimizer(nn.Linear(3, 3), settings, 1 << 17).groups["matrix"].lr == 0.02
