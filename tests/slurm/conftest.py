@@ -28,6 +28,7 @@ aspect_ratio = 32
 head_dim = 32
 sequence_len = 128
 steps = {steps}
+max_epochs = 1000
 eval_every = 0
 eval_tokens = 1024
 log_every = 1
