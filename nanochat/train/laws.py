@@ -27,9 +27,9 @@ def width_scale(width: int) -> float:
     return (width / REFERENCE_WIDTH) ** -0.5
 
 
-def batch_scale(tokens_per_step: int) -> float:
-    """What all learning rates are multiplied by."""
-    return max(LEAST_SCALE, math.sqrt(tokens_per_step / REFERENCE_BATCH))
+def batch_scale(tokens_per_step: int, least: float = LEAST_SCALE) -> float:
+    """What learning rates are multiplied by, `least` at the least."""
+    return max(least, math.sqrt(tokens_per_step / REFERENCE_BATCH))
 
 
 def best_batch(tokens: float) -> int:

@@ -82,22 +82,26 @@ def make_schedule(settings: TrainSettings) -> Schedule:
 
 
 def make_optimizer(model, settings: TrainSettings, tokens_per_step: int) -> MuonAdamW:
-    """Optimizer of a model. For a GPT the rates follow batch and width (laws.py); for other models they are taken as given."""
-    batch = batch_scale(tokens_per_step) if isinstance(model, GPT) else 1.0
-    width = width_scale(model.config.n_embd) if isinstance(model, GPT) else 1.0
-    by_batch = settings.lr_scale * batch
-    # Betas and decay are nanochat's. The scales and backout have no true gradient as long as all blocks give 0, as they do at first: their
+    """Optimizer of a model. For a GPT the rates follow batch and width (laws.py), for other models they are as given."""
+    batch, law, width = 1.0, 1.0, 1.0
+    if isinstance(model, GPT):
+        batch, law = batch_scale(tokens_per_step), batch_scale(tokens_per_step, least=0.0)
+        width = width_scale(model.config.n_embd)
+    own = settings.lr_scale
+    rate = own * batch
+    # Betas and decay are nanochat's. The scales of the stream follow the law to its end: at higher rates a few steps of theirs throw a
+    # small run back (docs/recipe.md). They and backout have no true gradient as long as all blocks give 0, as they do at first: their
     # epsilon is large enough to keep AdamW from following rounding errors.
     groups = {
-        "matrix": Group(settings.matrix_lr * by_batch, settings.weight_decay),
-        "embedding": Group(settings.embedding_lr * by_batch * width, 0.001, (0.8, 0.995)),
-        "value_embedding": Group(settings.embedding_lr / 2 * by_batch * width, 0.01, (0.8, 0.995)),
-        "head": Group(settings.head_lr * by_batch * width, 0.01, (0.8, 0.96)),
-        "residual": Group(settings.skip_lr / 100 * by_batch, 0.05, (0.8, 0.95), 1e-7),
-        "skip": Group(settings.skip_lr * by_batch, 0.0, (0.96, 0.95), 1e-7),
-        "gate": Group(settings.gate_lr * settings.lr_scale, 0.0, (0.8, 0.95), 1e-5),
-        "scalar": Group(settings.scalar_lr * settings.lr_scale, 0.0, (0.9, 0.99)),
-        "tower": Group(settings.tower_lr * settings.lr_scale, 0.0, (0.9, 0.99)),
+        "matrix": Group(settings.matrix_lr * rate, settings.weight_decay),
+        "embedding": Group(settings.embedding_lr * rate * width, 0.001, (0.8, 0.995)),
+        "value_embedding": Group(settings.embedding_lr / 2 * rate * width, 0.01, (0.8, 0.995)),
+        "head": Group(settings.head_lr * rate * width, 0.01, (0.8, 0.96)),
+        "residual": Group(settings.skip_lr / 100 * own * law, 0.05, (0.8, 0.95), 1e-7),
+        "skip": Group(settings.skip_lr * own * law, 0.0, (0.96, 0.95), 1e-7),
+        "gate": Group(settings.gate_lr * own, 0.0, (0.8, 0.95), 1e-5),
+        "scalar": Group(settings.scalar_lr * own, 0.0, (0.9, 0.99)),
+        "tower": Group(settings.tower_lr * own, 0.0, (0.9, 0.99)),
     }
     muon = Muon(settings.equal_rows, settings.unit_size, settings.variance, settings.cautious)
     return MuonAdamW(model, groups, muon)

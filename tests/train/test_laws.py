@@ -10,6 +10,7 @@ from nanochat.train.laws import FEWEST_STEPS, LEAST_SCALE, REFERENCE_BATCH, batc
 def test_rates_follow_batch_and_width():
     assert batch_scale(REFERENCE_BATCH) == 1 and batch_scale(4 * REFERENCE_BATCH) == 2
     assert batch_scale(1) == batch_scale(REFERENCE_BATCH // 16) == LEAST_SCALE
+    assert batch_scale(REFERENCE_BATCH // 64, least=0.0) == 0.125
     assert width_scale(768) == 1 and width_scale(192) == 2
 
 

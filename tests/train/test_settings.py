@@ -44,3 +44,9 @@ def test_a_gpts_rates_follow_batch_and_width_and_other_models_are_taken_as_given
     assert gpt["matrix"].lr == pytest.approx(0.04)
     assert gpt["embedding"].lr == pytest.approx(0.6 * (768 / 32) ** 0.5)
     assert make_optimizer(nn.Linear(3, 3), settings, 1 << 17).groups["matrix"].lr == 0.02
+
+
+def test_only_the_scales_of_the_stream_follow_the_law_of_the_batch_to_its_end(make_gpt):
+    small, reference = (make_optimizer(make_gpt(), TrainSettings(), tokens).groups for tokens in (1 << 11, 1 << 19))
+    ratios = {kind: small[kind].lr / reference[kind].lr for kind in ("matrix", "embedding", "head", "skip", "residual", "gate")}
+    assert ratios == pytest.approx({"matrix": 0.75, "embedding": 0.75, "head": 0.75, "skip": 1 / 16, "residual": 1 / 16, "gate": 1})
