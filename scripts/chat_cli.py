@@ -22,7 +22,7 @@ from nanochat import common
 from nanochat.common import UserError, derive_seed
 from nanochat.config import nearest, option, parse
 
-PREFERRED = ("sft", "mid", "base")  # the first of these that has a checkpoint is chatted with
+PREFERRED = ("rl", "sft", "mid", "base")  # the first of these that has a checkpoint is chatted with
 CONVERSATION_TEMPERATURE, CONVERSATION_TOP_K = 0.6, 50
 HELP = """/reset   forget the conversation and begin a new one
 /help    this list
@@ -34,7 +34,9 @@ Ctrl-C   end the answer that is being written"""
 class Config:
     """The command line. `parse` checks it before torch is imported, so that a mistake is answered at once."""
 
-    source: str = option("auto", "which model; auto is the first of sft, mid, base that is there", choices=("auto", *PREFERRED), short="i")
+    source: str = option(
+        "auto", "which model; auto is the first of rl, sft, mid, base that is there", choices=("auto", *PREFERRED), short="i"
+    )
     prompt: str | None = option(None, "one question (for base: the beginning of a text); without it a conversation", short="p")
     temperature: float | None = option(
         None, "0: the likeliest token each time; higher: more varied; none: 0 with -p, 0.6 in a conversation", short="t"

@@ -1,6 +1,6 @@
 """Evaluates a chat model on tasks with right answers: multiple choice by the likeliest letter, the rest by what it writes.
 
-    python -m scripts.chat_eval -i mid                            # -i is short for --source: base, mid or sft
+    python -m scripts.chat_eval -i mid                            # -i is short for --source: base, mid, sft or rl
     python -m scripts.chat_eval -i sft --tasks=arc_easy,mmlu:500  # name:limit asks that many questions
     python -m scripts.chat_eval -i mid --model_tag=plain          # another training run of that stage
     torchrun --standalone --nproc_per_node=8 -m scripts.chat_eval -i sft --profile=d20_a100x8
@@ -27,7 +27,7 @@ from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint
 from tasks.common import Share, check_shares, load_task, parse_share, present, task_files
 
-SOURCES = ("base", "mid", "sft")
+SOURCES = ("base", "mid", "sft", "rl")
 DEFAULT_SOURCE = "sft"
 
 

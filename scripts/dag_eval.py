@@ -63,7 +63,7 @@ LONGEST = {"answer": 24, "tool": 160}  # tokens of an answer; in words, in a num
 
 @dataclass
 class Config(StageConfig):
-    source: str = option(DEFAULT_SOURCE, "which model; -i is short for it", choices=("dag", "mid", "sft"))
+    source: str = option(DEFAULT_SOURCE, "which model; -i is short for it", choices=("dag", "mid", "sft", "rl"))
     model_tag: str = option("", "tag of the training run, for example plain; default: the one without")
     suites: list[str] = option([], "what to measure, see above; default: operations, or with --suite only that")
     suite: str = option("", "JSONL file of {question, answer}")

@@ -18,12 +18,12 @@ from nanochat import common
 from nanochat.common import UserError
 from nanochat.config import at_least, option, parse
 
+NEWEST = ("rl", "sft", "mid", "dag")  # the first of these that has a checkpoint is traced
+
 
 @dataclass
 class Config:
-    source: str = option(
-        "auto", "which model; auto is the first of sft, mid, dag that is there", choices=("auto", "sft", "mid", "dag"), short="i"
-    )
+    source: str = option("auto", "which model; auto is the first of rl, sft, mid, dag that is there", choices=("auto", *NEWEST), short="i")
     model_tag: str = option("", "tag of the training run; default: the one without", short="g")
     raw: bool = option(False, "the text as it stands, not as a user's question")
     svg: str = option("", "file to draw the plan into")
@@ -62,7 +62,7 @@ def traced(config: Config, text: str):
 
     source = config.source
     if source == "auto":
-        source = next((s for s in ("sft", "mid", "dag") if checkpoint.latest(checkpoint.SOURCES[s], config.model_tag)), "dag")
+        source = next((s for s in NEWEST if checkpoint.latest(checkpoint.SOURCES[s], config.model_tag)), "dag")
     model, tokenizer, meta = checkpoint.load_model(source, config.model_tag)
     common.say(f"{source} model {meta['id']}")
     require_tower(meta, "traced; choose a tower with --model_tag")

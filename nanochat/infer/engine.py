@@ -29,12 +29,14 @@ PREFILL_LOGITS = {"cuda": 1 << 30, "cpu": 1 << 27}  # logits at once: 4 GB and 5
 class Completion:
     """What one row said. `sampled[i]` is False where token i was forced, see forced.py.
 
-    `ended`: "stop" at a stop token, "length" after max_tokens, "context" at the end of the model's context.
+    `ended`: "stop" at a stop token, which is `stop` and not among the tokens, "length" after max_tokens, "context" at the end of the
+    model's context.
     """
 
     tokens: list[int] = field(default_factory=list)
     sampled: list[bool] = field(default_factory=list)
     ended: str | None = None
+    stop: int | None = None
 
 
 class Engine:
@@ -61,12 +63,12 @@ class Engine:
         return [c.tokens for c in self.complete(prompts, max_tokens, temperature, top_k, seed, stop)]
 
     def complete(self, prompts: Sequence[Sequence[int]], max_tokens: int = 256, temperature: float = 0.0, top_k: int | None = None,
-                 seed: int = 0, stop: Sequence[int] | None = None) -> list[Completion]:  # fmt: skip
+                 seed: int | Sequence[int] = 0, stop: Sequence[int] | None = None) -> list[Completion]:  # fmt: skip
         """A Completion for each prompt.
 
         `temperature` 0 takes the likeliest token each time, otherwise `top_k` (None or 0: all) of the likeliest are drawn from;
-        row i draws by the i-th stream of `seed`, whatever the other rows are. `stop`: tokens that end a row, by default
-        <|assistant_end|> and <|bos|>. A prompt that fills the whole context keeps its first token and its end.
+        row i draws by the i-th stream of `seed`, or by the i-th of several seeds, whatever the other rows are. `stop`: tokens that end a
+        row, by default <|assistant_end|> and <|bos|>. A prompt that fills the whole context keeps its first token and its end.
         """
         rows = self._rows(prompts, max_tokens, temperature, top_k, seed, stop)
         for batch in self._batches(rows):
@@ -208,7 +210,7 @@ class _Row:
         """The row says `token`: the first of its queue, or the model's choice. `offered`: the number that could be printed now."""
         sampled = self.forced.take(token, offered)
         if token in self.stop and sampled:
-            self.said.ended = "stop"
+            self.said.ended, self.said.stop = "stop", token
             return
         self.said.tokens.append(token)
         self.said.sampled.append(sampled)

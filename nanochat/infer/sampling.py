@@ -5,6 +5,7 @@ generator, so what a row says does not depend on how many others are in the batc
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 from nanochat.common import derive_seed
 
 
-def row_streams(seed: int, rows: int) -> list[np.random.Generator]:
-    """A generator for each of `rows` rows, derived from `seed` and the row's number."""
-    return [np.random.default_rng(derive_seed(seed, "row", row)) for row in range(rows)]
+def row_streams(seed: int | Sequence[int], rows: int) -> list[np.random.Generator]:
+    """A generator for each of `rows` rows, derived from `seed` and the row's number; or from each of so many seeds one."""
+    seeds = [derive_seed(seed, "row", row) for row in range(rows)] if isinstance(seed, int) else seed
+    return [np.random.default_rng(own) for own in seeds]
 
 
 def check_settings(temperature: float, top_k: int | None) -> None:

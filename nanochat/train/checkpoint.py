@@ -34,7 +34,7 @@ from nanochat.pipeline.digests import digest
 from nanochat.pipeline.explain import explain, own_words
 from nanochat.pipeline.stage import Input
 
-SOURCES = {"base": "base_train", "dag": "dag_train", "mid": "mid_train", "sft": "chat_sft"}  # what people type -> stage
+SOURCES = {"base": "base_train", "dag": "dag_train", "mid": "mid_train", "sft": "chat_sft", "rl": "chat_rl"}  # what people type -> stage
 MODEL, STATE, META = "model.safetensors", "train_state.pt", "meta.json"
 BEST = "best"  # what people type in the place of a step
 
@@ -218,7 +218,7 @@ def existing() -> list[str]:
 
 
 def find(source: str, tag: str = "", step: int | str | None = None) -> Path:
-    """The checkpoint people mean by `base`, `dag`, `mid` or `sft`: the newest, that of a step, or BEST. UserError if it is not there."""
+    """The checkpoint people mean by one of SOURCES: the newest, that of a step, or BEST. UserError if it is not there."""
     if source not in SOURCES:
         raise UserError(f"there is no model source '{source}'; use one of {', '.join(SOURCES)}")
     stage = SOURCES[source]

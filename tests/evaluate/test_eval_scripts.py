@@ -167,7 +167,7 @@ def test_the_short_form_and_the_tag_are_spelled_out(argv, expected):
     assert spell_out(argv, "sft") == expected
 
 
-@pytest.mark.parametrize(("tag", "source"), [("mid", "mid"), ("base", "base"), ("plain", "sft"), ("sft", "sft")])
+@pytest.mark.parametrize(("tag", "source"), [("mid", "mid"), ("base", "base"), ("plain", "sft"), ("sft", "sft"), ("rl", "rl")])
 def test_without_a_source_the_tag_names_it(tag, source):
     assert chat_eval._source(chat_eval.Config(tag=tag)) == source
 
