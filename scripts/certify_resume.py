@@ -23,7 +23,7 @@ from nanochat.config import at_least, nearest, option, parse
 
 @dataclass
 class Config:
-    stages: list = option(["base_train", "dag_train", "mid_train", "chat_sft"], "stages to certify, each needs those before it")
+    stages: list = option(["base_train", "dag_train", "mid_train", "chat_sft", "chat_rl"], "stages to certify, each needs those before it")
     steps: int = option(30, "optimizer steps of each stage", "steps")
     kills: int = option(4, "times each stage is killed")
     processes: int = option(1, "processes of each stage")

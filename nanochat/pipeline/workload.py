@@ -14,7 +14,6 @@ from nanochat.config import load_profile
 from nanochat.pipeline.plan import Step
 from nanochat.pipeline.throughput import NOTHING, Machine, Range, sure
 
-TRAINING = ("base_train", "mid_train", "chat_sft")
 SHARD_CHARACTERS = 250e6  # of a file of pretraining text; about 100 MB
 SHARD_BYTES = 100e6
 CHARACTERS_PER_TOKEN = Range(3.4, 4.2, 4.8)  # one token per digit; nanochat's 65,536 tokens reach 4.8
@@ -106,6 +105,7 @@ class Workloads:
             "dag_eval": self._dag_eval,
             "mid_train": self._chat,
             "chat_sft": self._chat,
+            "chat_rl": self._chat_rl,
             "chat_eval": self._chat_eval,
         }
         return [makers.get(name, self._small)(label, self.configs[label]) for label, name in self.names.items()]
@@ -155,6 +155,19 @@ class Workloads:
             work["flops"] += Range(tokens.low * extra * 0.5, tokens.mid * extra, tokens.high * extra * 4)
         return self._trained(label, model, config, tokens, steps, work)
 
+    def _chat_rl(self, label: str, config) -> Workload:
+        """Answers, and training on those to questions with right and wrong ones: how many that will be nobody knows."""
+        model, (questions, there) = self.model(self._base_of(config)), self._mixture(config.tasks)
+        steps = config.steps or math.ceil(questions / config.questions)
+        answers = steps * config.questions * config.samples
+        tokens, asked = there * (answers / questions), self._evaluations(config, steps) * config.eval_problems * len(config.tasks)
+        work = {"starts": sure(1), "answers": sure(answers + asked)}
+        work["flops"] = Range(0.05 * tokens.low, 0.4 * tokens.mid, tokens.high) * model.flops_per_token
+        rows = Range(0.0, there.mid / questions / model.length, 1.0) * (config.device_batch * model.per_row)
+        memory = rows + sure(model.memory(0, self.processes))
+        disk = _checkpoints(config) * (model.state - 4 * model.params)
+        return Workload(label, "chat_rl", work, tokens, sure(steps), model.params, work["flops"], memory, disk)
+
     def _trained(self, label, model: Model, config, tokens: Range, steps: int, work: dict, more_disk: float = 0.0) -> Workload:
         memory = Range(0.9, 1.0, 1.25) * model.memory(config.device_batch, self.processes)
         per_step = self._tokens_per_step(config, model.length)
@@ -164,10 +177,12 @@ class Workloads:
 
     def _training(self, config, model: Model, tokens: Range, steps: int) -> dict[str, Range]:
         """Operations of the steps, and of the evaluations between them: forward only, a third."""
-        times = (steps - 1) // config.eval_every + 1 if config.eval_every else 1
         passes = getattr(config, "eval_passes", 0) * config.device_batch * model.length * self.processes
-        read = times * (passes + (getattr(config, "eval_tokens", 0)))
+        read = self._evaluations(config, steps) * (passes + (getattr(config, "eval_tokens", 0)))
         return {"starts": sure(1), "flops": tokens * model.flops_per_token + Range(0.3, 1, 1) * (read * model.flops_per_token / 3)}
+
+    def _evaluations(self, config, steps: int) -> int:
+        return (steps - 1) // config.eval_every + 1 if config.eval_every else 1
 
     def _dag_train(self, label: str, config) -> Workload:
         examples, width = config.steps * config.device_batch * self.processes, config.width
@@ -221,14 +236,19 @@ class Workloads:
 
     def _epoch(self, config) -> Range:
         """Tokens of one epoch of a mixture with its expressions and its share of text; rows are filled to about 98 %."""
+        total = EXPRESSION * config.arithmetic + self._mixture(config.mixture)[1]
+        return total * (1.02 / (1 - getattr(config, "text_share", 0.0)))
+
+    def _mixture(self, shares: list[str]) -> tuple[int, Range]:
+        """Items of a mixture, and their tokens."""
         from tasks.common import parse_share
 
-        total = EXPRESSION * config.arithmetic
-        for text in config.mixture:
-            share = parse_share(text)
+        items, tokens = 0, NOTHING
+        for share in map(parse_share, shares):
             rows, each = ITEMS.get(share.name, UNKNOWN_ITEMS)
-            total = total + each * (min(share.limit or rows, rows) * share.repeat)
-        return total * (1.02 / (1 - getattr(config, "text_share", 0.0)))
+            taken = min(share.limit or rows, rows) * share.repeat
+            items, tokens = items + taken, tokens + each * taken
+        return items, tokens
 
     def _attention(self, config) -> int:
         return self._gpt_config(config).attention_flops()

@@ -29,9 +29,16 @@ CURVES = (
     Curve("loss on unseen answers", {"val_loss": "validation"}, exactly(3)),
     Curve(
         "right on unseen examples (%)",
-        {"answer_match": "answer", "plan_match": "whole plan", "problem_match": "word problem"},
+        {"answer_match": "answer", "plan_match": "whole plan", "problem_match": "word problem", "val_accuracy": "question"},
         exactly(1),
         percent=True,
+    ),
+    Curve(
+        "sampled answers right (%)",
+        {"reward": "training", "advantage_share": "questions to learn from"},
+        exactly(1),
+        percent=True,
+        smooth=True,
     ),
     Curve(
         "DAG decisions right (%)",

@@ -41,6 +41,8 @@ FIGURES = {
     "plan_match": ("whole plan right", percent),
     "answer_match": ("answer right", percent),
     "problem_match": ("word problem right", percent),
+    "val_accuracy": ("unseen questions right", percent),
+    "questions": ("questions asked", count),
     "exact_match": ("exact match", percent),
     "n": ("questions", count),
     "core": ("CORE", exactly(4)),

@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 
 from nanochat.common import UserError, derive_seed
 
-STAGES = ("base_train", "dag_train", "mid_train", "chat_sft")
+STAGES = ("base_train", "dag_train", "mid_train", "chat_sft", "chat_rl")
 SAVING, TERM, EVALUATING, KILL = WAYS = ("SIGKILL while saving", "SIGTERM", "SIGKILL while evaluating", "SIGKILL")
 PATIENCE = 600.0  # seconds for one start of a stage of this size
 EVAL_EVERY = 5  # steps
@@ -33,7 +33,7 @@ EVAL_EVERY = 5  # steps
 OF_THE_CLOCK = {"time", "dt", "tokens_per_s", "examples_per_s", "data_wait", "mfu", "gpu_memory", "gpu_utilisation"}
 
 PROFILE = """
-stages = ["tok_train", "base_train", "dag_train", "mid_train", "chat_sft"]
+stages = ["tok_train", "base_train", "dag_train", "mid_train", "chat_sft", "chat_rl"]
 [common]
 text = "embedded"
 device_batch = 4
@@ -82,6 +82,15 @@ eval_every = {eval_every}
 eval_passes = 8
 arithmetic = 100
 mixture = ["identity:100", "word_problems:100"]
+[chat_rl]
+tasks = ["word_problems:100", "embedded_chat:100"]
+questions = {questions}
+samples = 4
+max_tokens = 8
+steps = {steps}
+save_every = 7
+eval_every = {eval_every}
+eval_problems = 8
 """
 
 
@@ -114,7 +123,9 @@ class Certifier:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UserError(f"{folder} is not empty; give a folder that is, or does not exist")
-        self.profile.write_text(PROFILE.format(steps=steps, total_batch=2 * 4 * 128 * processes, eval_every=EVAL_EVERY))
+        self.profile.write_text(
+            PROFILE.format(steps=steps, total_batch=2 * 4 * 128 * processes, questions=2 * processes, eval_every=EVAL_EVERY)
+        )
         self.whole, self.killed = folder / "whole", folder / "killed"
         self.logged: list[tuple[int, str, object]] = []  # by attempts that were killed: (step, name, value)
 

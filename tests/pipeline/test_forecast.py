@@ -82,6 +82,20 @@ def test_a_tower_makes_midtraining_more_work():
     assert found["mid_train"].tokens == found["mid_train.plain"].tokens
 
 
+def test_learning_from_rewards_is_answers_and_training(tmp_path, repository):
+    profile = tmp_path / "rewarded.toml"
+    embedded = (repository / "config/embedded.toml").read_text()
+    profile.write_text(embedded.replace('  "report",', '  "chat_rl", "chat_eval.rl",\n  "report",') + "\n[chat_rl]\nsteps = 30\n")
+    found = works(str(profile))
+    few, sft = found["chat_rl"], found["chat_sft"]
+    assert few.steps == sure(30) and few.work["answers"] == sure(30 * 16 * 16 + 200) and few.weights == sft.weights
+    assert 0 < few.flops.low < few.flops.mid < few.tokens.mid * sft.flops.mid / sft.tokens.mid < few.flops.high
+    assert 0 < few.memory.low < few.memory.mid < few.memory.high and few.disk == sft.disk
+    assert forecast.by_rates(found["chat_eval.rl"], TWO_CORES).mid > 0
+    profile.write_text(profile.read_text().replace("steps = 30\n", ""))
+    assert works(str(profile))["chat_rl"].steps == sure(12_000 / 16)
+
+
 @pytest.mark.slow
 def test_steps_tokens_weights_and_operations_are_those_of_a_real_run(tmp_path, base_dir):
     profile = tmp_path / "toy.toml"

@@ -89,6 +89,16 @@ def test_with_the_tower_and_without_validation_questions(options, base_dir, capf
     assert dag_trace.main(["1+1=", "--model_tag=tower"]) == 0 and "rl model chat_rl/tower" in capfd.readouterr().err
 
 
+def test_files_of_word_problems_are_asked(options, base_dir, tmp_path):
+    (tmp_path / "gsm8k").mkdir()
+    rows = [{"question": f"{i} and {i}?", "answer": f"<<{i}+{i}={2 * i}>>{2 * i}\n#### {2 * i}"} for i in range(200)]
+    for split in ("train", "test"):
+        (tmp_path / "gsm8k" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[split == "test" :: 2]))
+    assert chat_rl.main([*options, "--tasks=gsm8k", f"--data_dir={tmp_path}", "--steps=1", "--eval_problems=2"]) == 0
+    status = read_status("chat_rl", "")
+    assert status["metrics"]["val_accuracy"] == 0 and any("gsm8k/train.jsonl" in path for path in status["inputs"])
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
