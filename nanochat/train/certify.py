@@ -36,6 +36,7 @@ PROFILE = """
 stages = ["tok_train", "base_train", "dag_train", "mid_train", "chat_sft", "chat_rl"]
 [common]
 text = "embedded"
+data_dir = "{data}"
 device_batch = 4
 log_every = 1
 save_minutes = 0
@@ -83,15 +84,22 @@ eval_passes = 8
 arithmetic = 100
 mixture = ["identity:100", "word_problems:100"]
 [chat_rl]
-tasks = ["word_problems:100", "embedded_chat:100"]
+tasks = ["svamp"]
 questions = {questions}
-samples = 4
+samples = 8
 max_tokens = 8
 steps = {steps}
 save_every = 7
 eval_every = {eval_every}
 eval_problems = 8
 """
+
+
+def write_questions(data: Path) -> None:
+    """Questions that a model which has hardly learnt to speak answers half the time: a young tower repeats the first number it reads."""
+    rows = [{"Body": f"There are {i} birds.", "Question": "How many birds are there?", "Answer": i} for i in range(10, 210)]
+    (data / "svamp").mkdir(parents=True)
+    (data / "svamp" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @dataclass
@@ -123,9 +131,9 @@ class Certifier:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UserError(f"{folder} is not empty; give a folder that is, or does not exist")
-        self.profile.write_text(
-            PROFILE.format(steps=steps, total_batch=2 * 4 * 128 * processes, questions=2 * processes, eval_every=EVAL_EVERY)
-        )
+        data, batch = folder.absolute() / "data", 2 * 4 * 128 * processes
+        write_questions(data)
+        self.profile.write_text(PROFILE.format(data=data, steps=steps, total_batch=batch, questions=2 * processes, eval_every=EVAL_EVERY))
         self.whole, self.killed = folder / "whole", folder / "killed"
         self.logged: list[tuple[int, str, object]] = []  # by attempts that were killed: (step, name, value)
 

@@ -266,11 +266,11 @@ def test_questions_that_processes_cannot_share_are_refused(questions, words):
 # Learning
 
 
-def learn(run, model, mixture=QUESTIONS, **options) -> dict:
+def learn(run, model, mixture=QUESTIONS, loss_fn=policy_loss, **options) -> dict:
     batches = make_rollouts(model, mixture, **options)
     run.config.total_batch = batches.passes * batches.tokens_per_step
     meta = {"model_config": model.config.to_dict(), "tokenizer_hash": None}
-    return fit(run, run.config, model=model, batches=batches, loss_fn=policy_loss, targets=trained_targets, meta=meta)
+    return fit(run, run.config, model=model, batches=batches, loss_fn=loss_fn, targets=trained_targets, meta=meta)
 
 
 def test_what_is_rewarded_is_said_more_and_more_often(make_run, tokenizer):
@@ -290,6 +290,11 @@ def test_nothing_is_learnt_where_all_answers_are_equally_good(make_run, tokenize
     assert list(losses(run).values()) == [0.0, 0.0] and metrics["train_loss"] == 0
     for name, p in model.named_parameters():  # AdamW has a little weight decay of its own
         assert torch.equal(p, before[name]) if kinds[name] == "matrix" else torch.allclose(p, before[name], rtol=2e-3), name
+
+
+def test_a_bad_step_names_its_question(make_run, tokenizer):
+    with pytest.raises(UserError, match=r"the loss became nan at step 1, worst in row 1 of 4 in process 0, question \d: '<\|bos\|>"):
+        learn(make_run(steps=2, on_spike="stop"), noisy_gpt(), loss_fn=lambda model, batch: (policy_loss(model, batch)[0] * torch.nan, {}))
 
 
 def test_a_run_that_was_interrupted_goes_on_bit_for_bit(make_run, tokenizer, base_dir, monkeypatch):
