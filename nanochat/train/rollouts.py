@@ -125,8 +125,7 @@ class Rollouts:
         self.engine, self.tokenizer, self.mixture, self.options = Engine(model, tokenizer), tokenizer, mixture, options
         self.seed, self.rank, self.world, self.device = seed, rank, world, device
         rows = options.questions // world * options.samples
-        self.batch = max(n for n in range(1, device_batch + 1) if rows % n == 0)
-        self.passes = rows // self.batch
+        self.resize(max(n for n in range(1, device_batch + 1) if rows % n == 0))
         self.length = max(1, round(mean_length(mixture, tokenizer, model.config.sequence_len)))
         self.place, self.taken = 0, 0  # of the step's first question in the endless order; how many of its batches are given out
         self.rollouts: list[Rollout] = []
@@ -154,6 +153,10 @@ class Rollouts:
     def examples(self) -> int:
         """Questions answered by this process."""
         return self.place // self.world
+
+    def resize(self, batch: int) -> None:
+        """Makes batches of `batch` rows, by which the answers of a step can be divided, where larger ones do not fit into memory."""
+        self.batch, self.passes = batch, self.options.questions // self.world * self.options.samples // batch
 
     def state_dict(self) -> dict[str, int]:
         """Plain integers, the same in every process."""

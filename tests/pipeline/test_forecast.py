@@ -9,10 +9,11 @@ import torch
 from nanochat.common import UserError
 from nanochat.model.gpt import GPT
 from nanochat.model.presets import make_config
-from nanochat.pipeline import forecast, plan, preflight, throughput, workload
+from nanochat.pipeline import footprint, forecast, plan, preflight, throughput, workload
+from nanochat.pipeline.footprint import measure
 from nanochat.pipeline.throughput import Machine, Measured, Range, calibrated, sure
 from nanochat.pipeline.verdicts import OK, WARN
-from nanochat.pipeline.workload import Workloads, measure
+from nanochat.pipeline.workload import Workloads
 from scripts import base_train, mid_train, tok_train
 from scripts import forecast as script
 from tests.test_end_to_end import PROFILE
@@ -48,7 +49,7 @@ def test_what_a_forward_pass_keeps_is_counted_as_it_is(vocabulary, depth):
 
 
 def test_nothing_is_left_behind_by_looking_at_a_model(base_dir):
-    workload._measured.clear()
+    footprint._measured.clear()
     measure(make_config("tiny"), bfloat16=True)
     assert not base_dir.exists()
 

@@ -225,6 +225,14 @@ def test_the_rows_of_a_pass_are_the_most_that_divide_the_answers_of_a_process():
     assert torch.equal(torch.cat([b.advantages for b in a_step(small)]), next(large).advantages)
 
 
+def test_smaller_batches_hold_the_same_answers():
+    whole, halves = make_rollouts(noisy_gpt(), device_batch=8), make_rollouts(noisy_gpt(), device_batch=8)
+    halves.resize(4)
+    (batch,), parts = a_step(whole), a_step(halves)
+    assert len(parts) == 2 and torch.equal(batch.advantages, torch.cat([part.advantages for part in parts]))
+    assert halves.state_dict() == whole.state_dict()
+
+
 def test_answers_written_some_at_a_time_are_the_same():
     model = noisy_gpt()
     assert same(next(make_rollouts(model, batch=3)), next(make_rollouts(model)))
