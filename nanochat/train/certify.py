@@ -91,13 +91,13 @@ max_tokens = 8
 steps = {steps}
 save_every = 7
 eval_every = {eval_every}
-eval_problems = 8
+eval_problems = 60
 """
 
 
 def write_questions(data: Path) -> None:
     """Questions that a model which has hardly learnt to speak answers half the time: a young tower repeats the first number it reads."""
-    rows = [{"Body": f"There are {i} birds.", "Question": "How many birds are there?", "Answer": i} for i in range(10, 210)]
+    rows = [{"Body": f"There are {i} birds.", "Question": "How many birds are there?", "Answer": i} for i in range(10, 2010)]
     (data / "svamp").mkdir(parents=True)
     (data / "svamp" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
