@@ -9,7 +9,7 @@ The reference is nanochat's model of depth 12, 768 wide, trained on 12 tokens fo
     weight decay                           0.28 sqrt(B / B_ref) D_ref / D
 
 Followed down to a laptop's sizes they explode: steps too few to learn from, rates of a standstill, a decay that eats the weights. So
-each has an end there, found by runs at depth 4 (docs/recipe.md).
+each has an end there; docs/recipe.md says which were measured.
 """
 
 import math
