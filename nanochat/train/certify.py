@@ -40,6 +40,9 @@ data_dir = "{data}"
 device_batch = 4
 log_every = 1
 save_minutes = 0
+steps = {steps}
+save_every = 7
+eval_every = {eval_every}
 [tok_train]
 vocab_size = 900
 max_chars = 200_000
@@ -49,9 +52,6 @@ aspect_ratio = 32
 head_dim = 32
 sequence_len = 128
 total_batch = {total_batch}
-steps = {steps}
-save_every = 7
-eval_every = {eval_every}
 eval_tokens = 8192
 sample_tokens = 0
 [dag_train]
@@ -59,16 +59,10 @@ width = 32
 layers = 2
 heads = 2
 operations = 3
-steps = {steps}
-save_every = 7
-eval_every = {eval_every}
 eval_items = 40
 workers = 1
 [mid_train]
 total_batch = {total_batch}
-steps = {steps}
-save_every = 7
-eval_every = {eval_every}
 eval_passes = 4
 eval_tokens = 8192
 arithmetic = 100
@@ -77,9 +71,6 @@ plans_at = "everywhere"
 mixture = ["facts:100", "word_problems:100"]
 [chat_sft]
 total_batch = {total_batch}
-steps = {steps}
-save_every = 7
-eval_every = {eval_every}
 eval_passes = 8
 arithmetic = 100
 mixture = ["identity:100", "word_problems:100"]
@@ -88,9 +79,6 @@ tasks = ["svamp"]
 questions = {questions}
 samples = 8
 max_tokens = 8
-steps = {steps}
-save_every = 7
-eval_every = {eval_every}
 eval_problems = 60
 """
 
