@@ -43,7 +43,9 @@ class Config(ModelOptions, Acceleration, TrainSettings, TextOptions, StageConfig
 
 
 def check(config: Config) -> None:
-    settings.check(replace(config, weight_decay=0.0) if config.weight_decay == horizon.BY_LAW else config)
+    if config.weight_decay < 0 and config.weight_decay != horizon.BY_LAW:
+        raise UserError(f"--weight_decay must be at least 0, or -1 to follow the size of the run, not {config.weight_decay:g}")
+    settings.check(replace(config, weight_decay=max(config.weight_decay, 0.0)))
     check_text(config)
     at_least(config, 0, "tokens", "tokens_per_param", "max_epochs")
     at_least(config, 1, "eval_tokens")

@@ -156,6 +156,7 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
         (base_train, ["--depht=3"], "did you mean '--depth'"),
         (base_train, ["--steps=0", "--tokens_per_param=0"], "--tokens_per_param"),
         (base_train, ["--aspect_ratio=0"], "aspect_ratio"),
+        (base_train, ["--weight_decay=-3"], "must be at least 0, or -1 to follow the size of the run, not -3"),
         (mid_train, [], "python -m scripts.base_train"),
         (mid_train, ["--plans=0"], "plans"),
         (chat_sft, ["--source=base"], "python -m scripts.base_train"),
