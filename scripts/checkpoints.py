@@ -6,7 +6,7 @@
     python -m scripts.checkpoints lineage ID               from which checkpoint it came, and that one, and so on
     python -m scripts.checkpoints prune [--keep=1] [--keep_best=1] [--yes]
                                                            names, and with --yes removes, all but the newest, the best and what
-                                                           those came from
+                                                           those came from; damaged ones are neither
 
 An ID is `<stage>/<tag>/step_<n>`, or the beginning of one: `base_train`, `mid_train/plain`; then the newest is meant. With
 `/best` after it (`base_train/best`) the best evaluated is.
@@ -100,7 +100,7 @@ def _prune(config: Config) -> int:
 
     unwanted = superfluous(entries(), config.keep, config.keep_best)
     for e in unwanted:
-        print(f"{e.id}  {e.size / 1e6:,.1f} MB")
+        print(f"{e.id}  {e.size / 1e6:,.1f} MB{f'  damaged: {e.damage}' if e.damage else ''}")
     if not unwanted:
         common.say("there is nothing to remove")
     elif config.yes:

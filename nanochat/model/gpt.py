@@ -37,6 +37,7 @@ from nanochat.model.stream import Stream
 from nanochat.model.window import short_window
 
 VOCAB_MULTIPLE = 64  # tables are padded to this many rows, for the sake of matrix units
+COMPILED = 64  # forms of a block for which code is made: five kinds of blocks, and the sizes of batches tried until memory is enough
 
 
 @dataclass(frozen=True)
@@ -181,9 +182,11 @@ class GPT(nn.Module):
     def compile_blocks(self, **options) -> None:
         """Compiles each block and the pieces of the loss, with torch.compile's `options`, for forward passes in training only: what
         evaluation and decoding read has many lengths. Names and weights stay. The branch stays outside: its shapes depend on the numbers
-        in the text. Blocks that are alike share what was compiled."""
-        self._trained = [torch.compile(block, **options) for block in self.blocks]
-        self._trained_piece = torch.compile(nll_of_piece_as_one, **options)
+        in the text. Blocks that are alike share what was compiled, and every shape has code of its own: where a batch is made smaller
+        because memory ran out, code for any shape would be slower in all steps that follow."""
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, COMPILED)
+        self._trained = [torch.compile(block, dynamic=False, **options) for block in self.blocks]
+        self._trained_piece = torch.compile(nll_of_piece_as_one, dynamic=False, **options)
 
     def forward(
         self, idx: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, plan=None, reduction: str = "mean"

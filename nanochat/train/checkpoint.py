@@ -127,7 +127,7 @@ def discard(path: Path) -> None:
 def beyond(stage: str, tag: str, resumed: Path | None) -> list[Path]:
     """Checkpoints that are not on the way of a run that goes on from `resumed`: all of them if it starts anew, else the later ones
     (damaged, or they would have been resumed from). They stay until that run has saved something of its own."""
-    return [p for p in complete(stage, tag) if resumed is None or _step(p) > _step(resumed)]
+    return [p for p in complete(stage, tag) if resumed is None or step_of(p) > step_of(resumed)]
 
 
 def _sweep(folder: Path) -> None:
@@ -205,10 +205,11 @@ def complete(stage: str, tag: str = "") -> list[Path]:
 
 
 def _complete(folder: Path) -> list[Path]:
-    return sorted((p for p in folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name) and is_complete(p)), key=_step, reverse=True)
+    return sorted((p for p in folder.glob("step_*") if re.fullmatch(r"step_\d+", p.name) and is_complete(p)), key=step_of, reverse=True)
 
 
-def _step(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """The step of a checkpoint folder."""
     return int(path.name.removeprefix("step_"))
 
 
@@ -226,7 +227,7 @@ def find(source: str, tag: str = "", step: int | str | None = None) -> Path:
     if step in (None, BEST):
         path = best(stage, tag) if step else latest(stage, tag)
     else:
-        path = next((p for p in there if _step(p) == step), None)
+        path = next((p for p in there if step_of(p) == step), None)
         if path and damage(path):
             raise UserError(f"checkpoint {path} is damaged ({damage(path)}); choose another step, or none for the newest that is whole")
     if path is None:

@@ -14,6 +14,7 @@ from nanochat.common import duration
 
 # Dense bfloat16 operations per second, from the vendors' data sheets.
 PEAK_FLOPS = {
+    "H200 NVL": 835e12,
     "H200": 989e12,
     "GH200": 989e12,
     "H100 NVL": 835e12,
@@ -34,8 +35,10 @@ def peak_flops(device: torch.device) -> float | None:
 
 
 def peak_of(name: str) -> float | None:
-    """The same for a device by its name. A relative of a device in the table is not known: an A4000 is no A40, a laptop's 4090 no 4090."""
-    return next((flops for key, flops in PEAK_FLOPS.items() if re.search(rf"\b{key}\b(?! (Ti|D|SUPER|Laptop))", name)), None)
+    """The same for a device by its name. A relative of a device in the table is not known: an A4000 is no A40, a laptop's 4090 no 4090,
+    and a slice of a GPU (MIG) not the whole."""
+    other = r"(?! (Ti|D|SUPER|Laptop))(?!.*\bMIG\b)"
+    return next((flops for key, flops in PEAK_FLOPS.items() if re.search(rf"\b{key}\b{other}", name)), None)
 
 
 def first_step(run, device: torch.device, began: float) -> None:
@@ -55,7 +58,7 @@ def gpu_usage(device: torch.device) -> dict[str, float]:
     if device.type != "cuda":
         return {}
     usage = {"gpu_memory": round(torch.cuda.max_memory_allocated(device) / 1e9, 3)}
-    with contextlib.suppress(ImportError, RuntimeError):  # without NVML, or where it answers no questions, as in some containers
+    with contextlib.suppress(Exception):  # no NVML, or one that refuses this question: NVMLError is no RuntimeError, and nothing to end for
         usage["gpu_utilisation"] = torch.cuda.utilization(device) / 100
     return usage
 

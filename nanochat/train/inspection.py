@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -14,18 +15,26 @@ from nanochat.train import checkpoint
 
 @dataclass
 class Entry:
-    """A finished checkpoint: its id, folder, meta.json ({} if unreadable), bytes, age in seconds."""
+    """A finished checkpoint: its id, folder, meta.json ({} if unreadable), bytes, age in seconds, and what is wrong with its files
+    (None: nobody has looked)."""
 
     id: str
     path: Path
     meta: dict
     size: int
     age: float
+    damage: str | None = None
 
     @property
     def parents(self) -> list[str]:
         """Ids of what it was made from: the model that was trained further, and the tower that was plugged in."""
         return [name for name in (self.meta.get("parent"), self.meta.get("tower")) if name]
+
+    def is_whole(self) -> bool:
+        """Whether its files are as they were written; reads them all."""
+        if self.damage is None:
+            self.damage = checkpoint.damage(self.path)
+        return not self.damage
 
     def figures(self) -> str:
         """The measured values that tell checkpoints apart."""
@@ -35,13 +44,13 @@ class Entry:
 
 def entries() -> list[Entry]:
     """Every finished checkpoint, by stage and tag, oldest step first."""
-    found = []
+    found, now = [], time.time()
     for name in checkpoint.existing():
         path = common.base_dir() / "checkpoints" / name
         files = [p.stat() for p in path.iterdir() if p.is_file()]
-        age = time.time() - max(s.st_mtime for s in files)
+        age = now - max(s.st_mtime for s in files)
         found.append(Entry(name, path, common.read_json(path / checkpoint.META) or {}, sum(s.st_size for s in files), age))
-    return sorted(found, key=lambda e: e.id)
+    return sorted(found, key=lambda e: (e.path.parent, checkpoint.step_of(e.path)))
 
 
 def entry(name: str, among: list[Entry]) -> Entry:
@@ -50,11 +59,11 @@ def entry(name: str, among: list[Entry]) -> Entry:
     by_score = last == checkpoint.BEST
     matching = [e for e in among if e.id == name or e.id.startswith((beginning if by_score else name.rstrip("/")) + "/")]
     if by_score:
-        matching = best(matching)[:1]
+        matching = best(matching)
     if not matching:
         there = ", ".join(e.id for e in among) or "none"
         raise UserError(f"there is no checkpoint '{name}'; there are: {there}")
-    return matching[-1]
+    return matching[0] if by_score else min(reversed(matching), key=lambda e: e.age)
 
 
 def best(among: list[Entry]) -> list[Entry]:
@@ -117,8 +126,13 @@ def by_run(among: list[Entry]) -> list[list[Entry]]:
 
 
 def superfluous(among: list[Entry], keep: int, keep_best: int) -> list[Entry]:
-    """All but the newest `keep` and the best `keep_best` of each stage and tag, and what a kept one came from."""
-    kept = [e for group in by_run(among) for e in (*group[-keep:], *best(group)[:keep_best])]
+    """All but the newest `keep` and the best `keep_best` of each stage and tag, and what a kept one came from.
+
+    Damaged ones count for nothing, as for a run that goes on; but a run that has no other keeps them."""
+    kept = []
+    for group in by_run(among):
+        newest = list(islice((e for e in reversed(group) if e.is_whole()), keep))
+        kept += [*newest, *islice((e for e in best(group) if e.is_whole()), keep_best)] if newest else group
     needed = {name for e in kept for _, name in lineage(e, among)}
     return [e for e in among if e.id not in needed]
 

@@ -68,7 +68,7 @@ class MuonAdamW:
         self.mine = {kind: [piece for piece in mine if kinds[piece.name] == kind] for kind in groups}
         self.first, self.second = ({p: torch.zeros_like(p.of(self.parameters[p.name].detach())) for p in mine} for _ in range(2))
         on_gpu = any(p.device.type == "cuda" for p in self.parameters.values())
-        self.polar_dtype = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else None
+        self.polar_dtype = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else None
 
     def _share_out(self) -> tuple[list[Piece], list[Piece]]:
         """All pieces of the matrices and of the other parameters, about in the order in which a backward pass reaches them."""
@@ -152,12 +152,14 @@ class MuonAdamW:
 
         `judge(gradients)` sees the mean gradients of this process's share and says whether they may be followed, in all processes alike.
         It may also answer with a tensor on their device, () bool, which nobody waits for: then the weights do not change where it is
-        False, and the moments are those of a step with no gradient.
+        False, and the moments are those of a step with no gradient. Where gradients overflowed in float16 it is given none.
 
         On a GPU the host waits for nothing here, except with a scaler, and once for the order in which gradients are exchanged.
         """
         grads = self._collect()
         if self.scaler and not self._unscale(grads):
+            if judge:
+                judge([])  # its loss is that of any other step
             return False
         good, keep = judge(grads) if judge else True, None
         if good is False:

@@ -63,11 +63,17 @@ class Counting:
     """A compiler that translates nothing and counts what it is given."""
 
     def __init__(self):
-        self.graphs = 0
+        self.graphs, self.symbolic, self.calls = 0, 0, 0
 
     def __call__(self, graph, examples):
         self.graphs += 1
-        return graph.forward
+        self.symbolic += any(isinstance(example, torch.SymInt) for example in examples)
+
+        def run(*inputs):
+            self.calls += 1
+            return graph.forward(*inputs)
+
+        return run
 
 
 @pytest.mark.slow
@@ -89,6 +95,20 @@ def test_blocks_that_are_alike_are_compiled_once_and_nothing_for_evaluation():
             model(text[:, :length], text[:, :length])
     model.train()(text, text).loss.backward()
     assert counting.graphs == once
+
+
+@pytest.mark.slow
+def test_batches_made_smaller_again_and_again_are_each_compiled_for_their_own_shape():
+    torch.manual_seed(0)
+    model = GPT(make_config("tiny", vocab_size=100, depth=6, sequence_len=256, window_pattern="SSSL")).train()
+    text, counting, calls = torch.randint(0, 100, (16, 256)), Counting(), []
+    torch.compiler.reset()
+    model.compile_blocks(backend=counting, fullgraph=True)
+    for rows in (16, 8, 4, 2, 1, 16):
+        counting.calls = 0
+        model(text[:rows], text[:rows]).loss.backward()
+        calls.append(counting.calls)
+    assert len(set(calls)) == 1 and calls[0] >= 6 and counting.symbolic == 0
 
 
 @pytest.mark.slow

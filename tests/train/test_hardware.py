@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from nanochat.train.hardware import peak_flops, peak_of
+from nanochat.train.hardware import gpu_usage, peak_flops, peak_of
 
 
 @pytest.mark.parametrize(("name", "expected"), [
     ("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12), ("NVIDIA H100 NVL", 835e12), ("NVIDIA GH200 480GB", 989e12),
     ("NVIDIA H200", 989e12), ("NVIDIA A100-SXM4-80GB", 312e12), ("NVIDIA A40", 150e12), ("NVIDIA GeForce RTX 4090", 165e12),
     ("NVIDIA RTX A4000", None), ("NVIDIA GeForce RTX 4090 Laptop GPU", None), ("NVIDIA GeForce RTX 3090 Ti", None), ("NVIDIA H20", None),
-    ("Tesla T4", None),
+    ("Tesla T4", None), ("NVIDIA H200 NVL", 835e12), ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
 ])  # fmt: skip
 def test_a_device_has_the_peak_of_its_own_name_only(name, expected):
     assert peak_of(name) == expected
@@ -18,3 +18,15 @@ def test_a_device_has_the_peak_of_its_own_name_only(name, expected):
 
 def test_a_cpu_has_no_peak():
     assert peak_flops(torch.device("cpu")) is None
+
+
+def test_a_gpu_whose_driver_tells_nothing_of_its_use_is_no_reason_to_end(monkeypatch):
+    class NVMLError(Exception):
+        """As pynvml has it: of no other kind."""
+
+    def refused(device):
+        raise NVMLError("Not Supported")
+
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 2_000_000_000)
+    monkeypatch.setattr(torch.cuda, "utilization", refused)
+    assert gpu_usage(torch.device("cuda:0")) == {"gpu_memory": 2.0}

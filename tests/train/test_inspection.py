@@ -1,5 +1,7 @@
 """The checkpoints command: what there is, whether it is whole, how two differ, and what may go."""
 
+import os
+
 import pytest
 import torch
 import torch.nn as nn
@@ -13,6 +15,12 @@ def made(stage, step, *, parent=None, width=4, seed=0, **meta):
     model = nn.Linear(width, 3)
     checkpoint.save(stage, "", step, model, {"parent": parent, "metrics": {"val_bpb": 0.5 + step / 1000}, **meta}, {"step": step}, keep=9)
     return f"{stage}/default/step_{step:06d}"
+
+
+def harm(base_dir, name):
+    with open(base_dir / "checkpoints" / name / checkpoint.MODEL, "r+b") as f:
+        f.seek(-1, 2)
+        f.write(b"!")
 
 
 @pytest.fixture
@@ -34,9 +42,7 @@ def test_ls_names_each_with_its_parent_and_what_was_measured(two_stages, capfd):
 
 def test_verify_finds_the_damaged_one(two_stages, base_dir, capfd):
     assert said(capfd, "verify")[0] == 0
-    with open(base_dir / "checkpoints" / two_stages[1] / checkpoint.MODEL, "r+b") as f:
-        f.seek(-1, 2)
-        f.write(b"!")
+    harm(base_dir, two_stages[1])
     code, text = said(capfd, "verify")
     assert code == 1 and f"bad  {two_stages[1]}: model.safetensors" in text and f"ok   {two_stages[0]}" in text
     assert said(capfd, "verify", two_stages[0])[0] == 0
@@ -68,6 +74,32 @@ def test_prune_leaves_the_newest_and_what_they_came_from_and_removes_only_when_t
     assert "removed 1 checkpoints" in said(capfd, "prune", "--yes")[1]
     assert sorted(checkpoint.existing()) == sorted(two_stages)
     assert "nothing to remove" in said(capfd, "prune", "--yes")[1]
+
+
+def test_prune_never_leaves_a_damaged_one_in_place_of_a_whole_one(base_dir, capfd):
+    score = {"metric": "answer_match", "better": "higher", "value": 0.9}
+    names = [made("dag_train", step, score=score if step == 3 else None) for step in (1, 2, 3)]
+    only = made("mid_train", 1)
+    for name in (names[2], only):
+        harm(base_dir, name)
+    code, text = said(capfd, "prune", "--yes")
+    assert code == 0 and f"{names[0]}  " in text and names[1] not in text and "damaged: model.safetensors is not as it was written" in text
+    assert sorted(checkpoint.existing()) == [names[1], only]
+
+
+def test_of_several_tags_the_newest_checkpoint_is_meant(base_dir, capfd):
+    for tag, step in (("plain", 5), ("default", 100)):
+        checkpoint.save("mid_train", tag, step, nn.Linear(2, 2), {}, {"step": step}, keep=9)
+    for file in (base_dir / "checkpoints/mid_train/plain/step_000005").iterdir():
+        os.utime(file, (1e9, 1e9))
+    assert said(capfd, "verify", "mid_train")[1].split() == ["ok", "mid_train/default/step_000100"]
+    assert said(capfd, "verify", "mid_train/plain")[1].split() == ["ok", "mid_train/plain/step_000005"]
+
+
+def test_steps_are_counted_not_spelled(base_dir, capfd):
+    made("base_train", 999_999)
+    made("base_train", 1_000_000)
+    assert said(capfd, "prune", "--yes")[0] == 0 and checkpoint.existing() == ["base_train/default/step_1000000"]
 
 
 def test_the_best_is_named_stays_and_can_be_meant(base_dir, capfd):

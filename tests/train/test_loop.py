@@ -263,12 +263,15 @@ def test_a_batch_that_cannot_be_reached_is_refused_before_anything_is_written(ma
 
 
 def test_float16_scales_its_loss_leaves_out_what_overflows_and_goes_on_with_the_same_scale(make_run, make_gpt, tokenizer):
+    own = {}
+
     def train(run):
         run.compute.dtype, batches = torch.float16, CountingBatches()
 
         def loss_fn(model, batch):
             loss, some = model(*batch).loss, model.head.weight[0, 0]
             assert model.compute_dtype == torch.float16
+            own[batches.n] = loss.item()
             return (loss + 1e36 * (some - some.detach()) if batches.n in (3, 9) else loss), {}  # infinite, once it is scaled
 
         start(run, make_gpt(), tokenizer, batches, loss_fn)
@@ -276,6 +279,7 @@ def test_float16_scales_its_loss_leaves_out_what_overflows_and_goes_on_with_the_
     settings = {"steps": 20, "total_batch": 64, "lr_scale": 0.67}
     whole, first = make_run("mid_train", **settings), make_run(**settings)
     train(whole)
+    assert losses(whole) == own, "those of the steps left out too"
     scales = [line["loss_scale"] for line in lines(whole) if "loss" in line]
     assert scales == [2.0**16] * 2 + [2.0**15] * 6 + [2.0**14] * 12 and losses(whole)[20] < losses(whole)[1] - 0.3
     stop_at(first, 5)
