@@ -64,6 +64,7 @@ def work(config: Config, run: Run) -> str:
     model = GPT(model_config(config, tokenizer.vocab_size))
     batches = text_loader(config, run, tokenizer, "train", config.sequence_len, derive_seed(config.seed, "base text"))
     counts = model.num_params()
+    config = settings.as_before(run, config, batches)
     config = horizon.planned(config, counts["matrix"] + counts["head"], batches.tokens_per_step)
     tokens = horizon.tokens_of(config, batches.tokens_per_step)
     there = batches.shard.num_tokens

@@ -44,7 +44,7 @@ class Acceleration:
 def accelerate(model: GPT, config, run, fresh: bool = False) -> None:
     """Gives a model its kernel, compiles its blocks if that pays, and says both. Before the model is described for its checkpoints:
     a `fresh` one, which has learnt nothing with its windows, may lose them."""
-    earlier = _earlier(run)
+    earlier = checkpoint.earlier(run)
     if earlier.get("model_config", {}).get("window_pattern") == "L":
         model.use_attention("full")
     compute, asked = run.compute, config.attention
@@ -58,14 +58,6 @@ def accelerate(model: GPT, config, run, fresh: bool = False) -> None:
     if compiles(config.compile, compute.device, math.inf if config.fp8 else _operations(model, config, run)):
         model.compile_blocks()
         run.say("blocks are compiled for training: the first step takes longer")
-
-
-def _earlier(run) -> dict:
-    """meta.json of the checkpoint that the run goes on from, {} if it begins."""
-    if run.config.resume != "auto":
-        return {}
-    path = common.from_first(lambda: checkpoint.latest(run.stage, run.tag, run.identity))
-    return {} if path is None else common.read_json(path / checkpoint.META) or {}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

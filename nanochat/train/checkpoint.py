@@ -149,6 +149,14 @@ def latest(stage: str, tag: str = "", identity: str | None = None) -> Path | Non
     return _first_whole(stage, own)
 
 
+def earlier(run) -> dict:
+    """meta.json of the checkpoint that a run goes on from, {} if it begins. Call it in every process."""
+    if run.config.resume != "auto":
+        return {}
+    path = common.from_first(lambda: latest(run.stage, run.tag, run.identity))
+    return {} if path is None else meta_of(path)
+
+
 def best(stage: str, tag: str = "") -> Path | None:
     """The checkpoint with the best score that verifies, None if there is none with a score."""
     return _first_whole(stage, ranked(complete(stage, tag)))

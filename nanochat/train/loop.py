@@ -29,7 +29,7 @@ from nanochat.train.hardware import first_step, gpu_usage, keep_freed_memory, pe
 from nanochat.train.memory import passes_that_fit
 from nanochat.train.saving import Saving
 from nanochat.train.scaler import LossScaler
-from nanochat.train.settings import TrainSettings, accumulation, check, make_optimizer, make_schedule
+from nanochat.train.settings import TrainSettings, accumulation, as_before, check, make_optimizer, make_schedule
 from nanochat.train.watchdog import Watchdog
 from nanochat.train.weighing import weighed
 
@@ -86,6 +86,7 @@ def fit(run, settings: TrainSettings, *, model: torch.nn.Module, batches: Batche
     when a bad step (guards.py) stops the run.
     """
     check(settings)
+    settings = as_before(run, settings, batches)
     fitting = _Fit(run, settings, model, batches, loss_fn, evaluate, observer, {**meta, "parent": parent}, targets, best)
     with fitting.watchdog, fitting.saving:
         return fitting.train()
@@ -108,6 +109,7 @@ class _Fit:
         self.optimizer = make_optimizer(model, settings, self.tokens_per_step)
         self.optimizer.scaler = LossScaler() if self.compute.dtype == torch.float16 else None
         self.schedule = make_schedule(settings)
+        meta = {**meta, "tokens_per_step": self.tokens_per_step}
         self.saving = Saving(run, settings, self.model, self.optimizer, batches, meta, best)
         self.guard = Guard(run, settings, self.model, batches, loss_fn, self.saving.newest, self._go_back)
         self.watchdog = Watchdog(settings.hang_minutes, run.folder)

@@ -1,10 +1,11 @@
 """How long, in what portions, and at which rates a model is trained: options that every training stage shares."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nanochat.common import UserError
 from nanochat.config import at_least, option
 from nanochat.model.gpt import GPT
+from nanochat.train import checkpoint
 from nanochat.train.laws import batch_scale, width_scale
 from nanochat.train.optimizer import Group, Muon, MuonAdamW
 from nanochat.train.schedule import Schedule
@@ -74,6 +75,27 @@ def accumulation(total_batch: int, tokens_per_pass: int) -> int:
             f"must be a multiple of it; use {near}, or change --device_batch"
         )
     return total_batch // tokens_per_pass
+
+
+def as_before(run, settings: TrainSettings, batches) -> TrainSettings:
+    """The settings of a run, with `total_batch` as large as its steps have been so far if it goes on from a checkpoint: as many tokens with
+    another number of processes. Where a pass of these is too large for that, `batches` (memory.py) are made smaller. UserError if no
+    number of rows fits. Call it in every process."""
+    total = checkpoint.earlier(run).get("tokens_per_step")
+    if not total:
+        return settings
+    if total % batches.tokens_per_step:
+        rows = getattr(batches, "batch", 1)
+        a_row = batches.tokens_per_step // rows
+        fewer = [n for n in range(1, rows) if rows % n == 0 and total % (n * a_row) == 0]
+        if not fewer:
+            raise UserError(
+                f"the run that is to go on takes {total:,} tokens a step, which {run.compute.world} processes with {a_row:,} tokens a row of "
+                f"each cannot share evenly; use another number of processes, or start again with --resume=off"
+            )
+        batches.resize(fewer[-1])
+        run.say(f"{run.compute.world} processes: {fewer[-1]} rows in a pass instead of {rows}, so that a step has {total:,} tokens as before")
+    return replace(settings, total_batch=total)
 
 
 def make_schedule(settings: TrainSettings) -> Schedule:

@@ -7,7 +7,8 @@ import torch.nn as nn
 
 from nanochat.common import UserError
 from nanochat.model.kinds import KINDS
-from nanochat.train.settings import TrainSettings, accumulation, check, make_optimizer
+from nanochat.train import checkpoint
+from nanochat.train.settings import TrainSettings, accumulation, as_before, check, make_optimizer
 
 
 def test_accumulation_is_the_number_of_passes_in_a_step():
@@ -30,6 +31,35 @@ def test_settings_that_cannot_work_are_refused_by_name(wrong):
 
 def test_the_defaults_can_work():
     check(TrainSettings())
+
+
+class Rows:
+    """Batches of some rows of 100 tokens in each of some processes."""
+
+    def __init__(self, batch: int, world: int):
+        self.batch, self.world = batch, world
+
+    @property
+    def tokens_per_step(self) -> int:
+        return 100 * self.batch * self.world
+
+    def resize(self, batch: int) -> None:
+        self.batch = batch
+
+
+def test_a_run_that_goes_on_has_the_tokens_of_a_step_it_had(make_run, monkeypatch, capsys):
+    run, asked = make_run(), TrainSettings(total_batch=0)
+    assert as_before(run, asked, Rows(8, 1)) is asked
+    monkeypatch.setattr(checkpoint, "earlier", lambda run: {"tokens_per_step": 1600})
+    for rows, world, left in ((8, 1, 8), (8, 2, 8), (8, 4, 4), (8, 16, 1), (12, 1, 4)):
+        run.compute.world, batches = world, Rows(rows, world)
+        settings = as_before(run, asked, batches)
+        assert (settings.total_batch, batches.batch) == (1600, left)
+        assert 1600 % batches.tokens_per_step == 0
+        assert ("rows in a pass instead of" in capsys.readouterr().err) == (left != rows)
+    run.compute.world = 3
+    with pytest.raises(UserError, match="takes 1,600 tokens a step, which 3 processes.*another number of processes"):
+        as_before(run, asked, Rows(8, 3))
 
 
 def test_every_kind_has_a_rate_and_lr_scale_multiplies_all(make_gpt):

@@ -333,15 +333,21 @@ def test_two_processes_train_what_one_does_and_one_can_go_on_where_two_stopped(w
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "module, options", [(base_train, ["--sample_tokens=0"]), (chat_sft, ["--source=base", "--steps=12", "--total_batch=512"])]
+    "module, options",
+    [
+        (base_train, ["--sample_tokens=0", "--device_batch=2"]),
+        (base_train, ["--sample_tokens=0", "--device_batch=4", "--total_batch=0"]),  # one pass of the one process
+        (base_train, ["--sample_tokens=0", "--device_batch=4", "--total_batch=0", "--steps=0", "--tokens=3072"]),  # by law
+        (chat_sft, ["--source=base", "--steps=12", "--device_batch=2", "--total_batch=512"]),
+    ],
 )
 def test_a_run_goes_on_with_two_four_and_one_process_as_if_it_had_had_one(world, base_dir, module, options):
     stage = module.STAGE.name
     if module is chat_sft:
         assert base_train.main(world) == 0
-    options = [*options, "--device_batch=2", "--save_every=3", "--keep=9"]
+    options = [*options, "--save_every=3", "--keep=9"]
     assert module.main([*world, *options]) == 0
-    alone = losses(base_dir, stage)
+    alone, tokens = losses(base_dir, stage), status(stage)["metrics"]["tokens"]
     for step, processes in ((3, 2), (6, 4), (9, 1)):
         for path in checkpoint.complete(stage):
             if int(path.name[-6:]) > step:
@@ -349,6 +355,7 @@ def test_a_run_goes_on_with_two_four_and_one_process_as_if_it_had_had_one(world,
         child = launch(world, *options, stage=stage, processes=processes)
         text, _ = child.communicate(timeout=300)
         assert child.returncode == 0 and f"goes on from step {step}" in text, text
+        assert status(stage)["metrics"]["tokens"] == tokens
     assert list(losses(base_dir, stage).values()) == pytest.approx(list(alone.values()), rel=1e-6)
 
 
