@@ -4,6 +4,7 @@ that came to nothing."""
 import dataclasses
 import json
 import os
+from pathlib import Path
 
 from nanochat import common
 from nanochat.pipeline.digests import digest
@@ -20,6 +21,8 @@ NOT_PART_OF_THE_RESULT = {
     "wandb",
     "run_name",
     "max_epochs",
+    "compile",
+    "eval_every",
     "log_every",
     "save_every",
     "save_minutes",
@@ -31,12 +34,12 @@ NOT_PART_OF_THE_RESULT = {
     "hang_minutes",
 }
 
-FINISHED_METRICS = "metrics.finished.jsonl"  # the curves of a finished result, set aside while an attempt with other settings runs
-
 
 def fingerprint(config, inputs: list[Input]) -> dict:
     """What decides a result: the settings that count, and the digest of every input."""
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_PART_OF_THE_RESULT}
+    if settings.get("total_batch"):  # a step is what it is, in however many passes
+        settings.pop("device_batch", None)
     data, without = common.data_dir(config.data_dir), absent(inputs)
     digests = {portable(i.path, data): digest(i.path) for i in inputs if i not in without}
     return {"result_config": json.loads(json.dumps(settings, default=str)), "inputs": digests}
@@ -75,10 +78,30 @@ def difference(found: dict, now: dict) -> str:
     return ""
 
 
+def curves(folder: Path, status: dict) -> Path:
+    """Where the curves of a run are set aside while a run with other settings stands in its place."""
+    return folder / f"metrics.{status.get('identity') or 'earlier'}.jsonl"
+
+
+def exchange_curves(folder: Path, before: dict, now: dict) -> None:
+    """Sets the curves of the run with status `before` aside, and brings those of the run `now` back, if they are others and there."""
+    current = folder / "metrics.jsonl"
+    if curves(folder, before) != curves(folder, now):
+        for old, new in ((current, curves(folder, before)), (curves(folder, now), current)):
+            if old.exists():
+                os.replace(old, new)
+
+
+def forget_curves(folder: Path) -> None:
+    """Removes all that were set aside: a finished result stands alone."""
+    for path in folder.glob("metrics.*.jsonl"):
+        path.unlink()
+
+
 def reinstate(stage: str, tag: str) -> None:
     """Makes the finished result the stage's status again, after attempts that did not finish."""
     folder, status = stage_folder(stage, tag), read_status(stage, tag) or {}
     if status.get("state") != "done" and finished(status):
-        if (folder / FINISHED_METRICS).exists():
-            os.replace(folder / FINISHED_METRICS, folder / "metrics.jsonl")
+        exchange_curves(folder, status, finished(status))
+        forget_curves(folder)
         common.write_json(folder / "status.json", finished(status))

@@ -179,10 +179,13 @@ def _execute_locked(stage: Stage, run: Run, inputs: list[Input]) -> int:
         return EXIT_DONE
     run.compute = run.compute or common.start_compute(config.device)
     run.identity = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()[:16]
-    if config.force or any(before.get(key, value) != value for key, value in fingerprint.items()):
-        config.resume = "off"  # what an earlier run left was made with other settings or inputs
-    else:
+    if all(before.get(key, value) == value for key, value in fingerprint.items()):
         run.identity = before.get("identity") or run.identity  # an earlier version may have counted it from other names
+    elif not common.from_first(lambda: results.curves(run.folder, {"identity": run.identity}).exists()):
+        config.resume = "off"  # what an earlier run left was made with other settings or inputs
+        _say_what_changed(run, before, fingerprint)
+    if config.force:
+        config.resume = "off"
     with signals.noted():
         status = _begin(run, fingerprint, before)
         with only_declared(inputs, common.data_dir(config.data_dir)):
@@ -195,6 +198,13 @@ def _look(run: Run, inputs: list[Input]) -> tuple[dict, dict, bool]:
     """What was written down before, what decides this run's result, and whether a finished result with the same is whole."""
     before, fingerprint = read_status(run.stage, run.tag) or {}, results.fingerprint(run.config, inputs)
     return before, fingerprint, bool(results.finished(before)) and not results.difference(results.finished(before), fingerprint)
+
+
+def _say_what_changed(run: Run, before: dict, fingerprint: dict) -> None:
+    """One line for people if the steps of an earlier run are not gone on with."""
+    if common.rank() == 0 and (run.folder / "metrics.jsonl").exists():
+        kept = "what the earlier run left stays until this one saves something; a --tag of its own keeps both"
+        run.say(f"begins anew because {results.difference(before, fingerprint)}; {kept}")
 
 
 def _begin(run: Run, fingerprint: dict, before: dict) -> dict:
@@ -214,9 +224,8 @@ def _begin(run: Run, fingerprint: dict, before: dict) -> dict:
             (run.folder / "STOP").unlink(missing_ok=True)
         for note in run.folder.glob("failure.*"):
             note.unlink(missing_ok=True)
+        results.exchange_curves(run.folder, before, status)
         if run.config.resume == "off":
-            if before.get("state") == "done" and (run.folder / "metrics.jsonl").exists():
-                os.replace(run.folder / "metrics.jsonl", run.folder / results.FINISHED_METRICS)
             (run.folder / "metrics.jsonl").unlink(missing_ok=True)
         common.write_json(run.folder / "status.json", status)
         record("start", run.stage, run.tag, time=status["started"], launch=launch)
@@ -270,7 +279,7 @@ def _end(run: Run, status: dict, code: int) -> int:
         status.update(ended=time.time(), seconds=round(time.time() - status["started"], 2), metrics=run.metrics)
         if code == EXIT_DONE:
             status.pop("finished", None)
-            (run.folder / results.FINISHED_METRICS).unlink(missing_ok=True)
+            results.forget_curves(run.folder)
         common.write_json(run.folder / "status.json", status)
         record("end", run.stage, run.tag, time=status["ended"], **{k: status[k] for k in ("launch", "state", "seconds", "error")})
     except OSError as error:

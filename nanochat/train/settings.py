@@ -90,11 +90,11 @@ def as_before(run, settings: TrainSettings, batches) -> TrainSettings:
         fewer = [n for n in range(1, rows) if rows % n == 0 and total % (n * a_row) == 0]
         if not fewer:
             raise UserError(
-                f"the run that is to go on takes {total:,} tokens a step, which {run.compute.world} processes with {a_row:,} tokens a row of "
-                f"each cannot share evenly; use another number of processes, or start again with --resume=off"
+                f"the run that is to go on takes {total:,} tokens a step, which {run.compute.world} processes with {a_row:,} tokens a row "
+                "of each cannot share evenly; use another number of processes, or start again with --resume=off"
             )
         batches.resize(fewer[-1])
-        run.say(f"{run.compute.world} processes: {fewer[-1]} rows in a pass instead of {rows}, so that a step has {total:,} tokens as before")
+        run.say(f"{fewer[-1]} rows in a pass instead of {rows}: with {run.compute.world} processes a step has {total:,} tokens as before")
     return replace(settings, total_batch=total)
 
 

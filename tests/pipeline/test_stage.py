@@ -141,7 +141,7 @@ def test_a_failed_attempt_with_other_settings_leaves_the_finished_result(run, st
     capsys.readouterr()
     assert run(numbers) == 0 and "skipped" in capsys.readouterr().err
     assert status("numbers") == before and (base_dir / "stages/numbers/metrics.jsonl").read_text() == curves
-    assert not list((base_dir / "stages/numbers").glob("*.finished*"))
+    assert not list((base_dir / "stages/numbers").glob("metrics.*.jsonl"))
 
 
 def test_a_result_that_a_failed_attempt_overwrote_is_made_again(run, status, base_dir):

@@ -16,6 +16,7 @@ from nanochat.config import parse
 from nanochat.dag.variants import VARIANTS
 from nanochat.pipeline import stage as contract
 from nanochat.pipeline.ledger import read_status
+from nanochat.pipeline.stage import Run
 from nanochat.train import checkpoint
 from nanochat.train.settings import make_optimizer, make_schedule
 from scripts import base_train, chat_sft, checkpoints, dag_eval, dag_trace, dag_train, mid_train
@@ -270,8 +271,6 @@ def test_only_the_tower_is_plugged_in_or_traced_and_plans_on_the_tape(world, bas
 
 def test_a_stop_file_interrupts_a_stage_and_the_same_command_finishes_it_as_if_nothing_had_been(world, base_dir, monkeypatch):
     assert base_train.main([*world, "--tag=whole"]) == 0
-    from nanochat.pipeline.stage import Run
-
     asked = []
     monkeypatch.setattr(Run, "stop_noted", lambda self: asked.append(1) or len(asked) == 6)
     assert base_train.main(world) == 75
@@ -280,6 +279,38 @@ def test_a_stop_file_interrupts_a_stage_and_the_same_command_finishes_it_as_if_n
     os.environ["NANOCHAT_BASE_DIR"] = str(base_dir)
     assert base_train.main(world) == 0
     assert losses(base_dir, "base_train") == losses(base_dir, "base_train.whole")
+
+
+def test_who_changed_an_option_by_mistake_is_told_and_goes_on_with_the_old_one(world, base_dir, monkeypatch, capfd):
+    def at_once(*_, **__):
+        raise KeyboardInterrupt
+
+    assert base_train.main([*world, "--tag=whole"]) == 0
+    asked = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "stop_noted", lambda self: asked.append(1) or len(asked) == 6)
+        assert base_train.main(world) == 75
+    with monkeypatch.context() as patch:
+        patch.setattr(base_train, "fit", at_once)
+        for _ in range(2):
+            assert base_train.main([*world, "--lr_scale=2"]) == 75
+    said = capfd.readouterr().err
+    assert said.count("begins anew because --lr_scale was 1.0 and is 2.0; what the earlier run left stays until") == 1
+    assert losses(base_dir, "base_train") == {}
+    assert base_train.main(world) == 0 and "goes on from step 6" in capfd.readouterr().err
+    assert losses(base_dir, "base_train") == losses(base_dir, "base_train.whole")
+    assert not list((base_dir / "stages/base_train").glob("metrics.*.jsonl"))
+
+
+def test_rows_in_a_pass_and_evaluations_may_change_while_a_run_is_under_way(world, base_dir, monkeypatch, capfd):
+    assert base_train.main([*world, "--tag=whole"]) == 0
+    asked = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "stop_noted", lambda self: asked.append(1) or len(asked) == 6)
+        assert base_train.main(world) == 75
+    assert base_train.main([*world, "--device_batch=2", "--eval_every=5"]) == 0 and "goes on from step 6" in capfd.readouterr().err
+    whole = losses(base_dir, "base_train.whole")
+    assert losses(base_dir, "base_train") == pytest.approx(whole, rel=1e-5) and len(whole) == 12
 
 
 def test_all_text_is_tokenised_before_the_first_step_so_that_a_stop_meanwhile_loses_none(world, monkeypatch, capfd):
