@@ -52,6 +52,7 @@ def check(config: Config) -> None:
     if not (config.steps or config.tokens or config.tokens_per_param):
         raise UserError("there is nothing to train on: give --steps, --tokens or --tokens_per_param above 0")
     model_config(config, vocab_size=1)  # refuses sizes that do not fit together
+    settings.accumulation(config.total_batch, config.device_batch * config.sequence_len * common.world_size())
 
 
 def inputs(config: Config) -> list[Input]:

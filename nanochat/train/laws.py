@@ -34,8 +34,8 @@ def batch_scale(tokens_per_step: int, least: float = LEAST_SCALE) -> float:
 
 def best_batch(tokens: float) -> int:
     """Tokens per step, a power of two, of a run on so many tokens."""
-    law = REFERENCE_BATCH * (tokens / REFERENCE_TOKENS) ** 0.383
-    return 2 ** round(math.log2(max(1.0, min(law, tokens / FEWEST_STEPS))))
+    law = round(math.log2(REFERENCE_BATCH * (tokens / REFERENCE_TOKENS) ** 0.383))
+    return 2 ** max(0, min(law, math.floor(math.log2(tokens / FEWEST_STEPS))))
 
 
 def best_decay(tokens: float, tokens_per_step: int) -> float:

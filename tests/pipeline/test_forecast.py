@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -48,6 +49,17 @@ def test_what_a_forward_pass_keeps_is_counted_as_it_is(vocabulary, depth):
     assert (found.params, found.flops_per_token) == (model.num_params()["total"], model.flops_per_token()) and output.loss is not None
 
 
+def test_a_gpu_keeps_the_input_of_a_norm_and_slopes_up_to_a_limit():
+    config = make_config("tiny", depth=4, vocab_size=500, sequence_len=1024)
+    few, more = (measure(replace(config, n_layer=layers), bfloat16=True) for layers in (4, 6))
+    numbers = (more.per_row - few.per_row) / 2 / (1024 * 2 * config.n_embd)  # of a layer, in widths of a token
+    assert 18 < numbers < 22, "of what is normalised no copies in float32"
+    large = measure(make_config("tiny", depth=4, vocab_size=1 << 17, sequence_len=1024), bfloat16=True)
+    rows = large.slopes_kept // int(large.slopes_per_row)
+    assert rows == 2 and large.memory(3) - large.memory(2) < large.piece + large.per_row
+    assert large.memory(30) - large.memory(3) == 27 * large.per_row
+
+
 def test_nothing_is_left_behind_by_looking_at_a_model(base_dir):
     footprint._measured.clear()
     measure(make_config("tiny"), bfloat16=True)
@@ -58,7 +70,7 @@ def test_the_cluster_profile_is_the_one_that_is_published():
     base = works("d20_a100x8", EIGHT_A100)["base_train"]
     assert base.weights == 896_533_746 and base.steps.mid == 4980 and base.tokens.mid == 4980 * 2**20
     assert base.flops.mid == pytest.approx(1.51e19, rel=0.01)
-    assert 40e9 < base.memory.low < base.memory.high < 80e9, "it fits a card of 80 GB"
+    assert 35e9 < base.memory.low < base.memory.high < 80e9, "it fits a card of 80 GB"
 
 
 def test_an_epoch_of_the_cluster_s_mixture_is_about_that_of_nanochat():

@@ -152,7 +152,6 @@ def test_base_mid_and_sft_follow_one_another_with_and_without_the_tower(world, b
 @pytest.mark.parametrize(
     "module, options, words",
     [
-        (base_train, ["--total_batch=300"], "use 256 or 512"),
         (base_train, ["--text=none*.txt"], "none*.txt"),
         (base_train, ["--depht=3"], "did you mean '--depth'"),
         (base_train, ["--steps=0", "--tokens_per_param=0"], "--tokens_per_param"),
@@ -175,6 +174,7 @@ def test_what_cannot_work_is_said_in_a_sentence(world, base_dir, capfd, module, 
 @pytest.mark.parametrize(
     "module, options",
     [
+        (base_train, ["--total_batch=300"]),
         (base_train, ["--depth=0"]), (base_train, ["--steps=-1"]), (base_train, ["--head_dim=3"]), (base_train, ["--val_files=-1"]),
         (base_train, ["--matrix_lr=-1"]), (base_train, ["--eval_tokens=0"]), (mid_train, ["--text_share=1"]), (mid_train, ["--mixture="]),
         (mid_train, ["--dag_depth=-1"]),
