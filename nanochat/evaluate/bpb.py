@@ -25,7 +25,7 @@ def bits_per_byte(model, batches: Iterable, token_bytes, steps: int) -> float:
     nats = total = 0.0
     with inference(model):
         for inputs, targets in itertools.islice(batches, steps):
-            nll = model(inputs, targets, reduction="none").loss.double().cpu()  # (B, T)
+            nll = model(inputs, targets, reduction="none").loss.cpu().double()  # (B, T)
             targets = targets.cpu()
             size = torch.where(targets >= 0, lengths[targets.clamp(min=0)], 0.0)  # (B, T)
             nats += nll[size > 0].sum().item()

@@ -194,10 +194,10 @@ def score(model, rows: Sequence[Row], bos: int, budget: int, guesses: bool) -> l
             inputs, targets = ids[:, :-1], torch.where(spans, ids[:, 1:], -1)
             if guesses:
                 wrong = (model(inputs).logits.argmax(-1) != targets) & spans  # (B, T-1)
-                values = (~wrong.any(dim=1)).double()
+                values = (~wrong.any(dim=1)).float()
             else:
-                nll = model(inputs, targets, reduction="none").loss.double()  # (B, T-1), 0 outside the span
-                values = nll.sum(dim=1) / spans.sum(dim=1)
+                nll = model(inputs, targets, reduction="none").loss.cpu().double()  # (B, T-1), 0 outside the span
+                values = nll.sum(dim=1) / spans.cpu().sum(dim=1)
             for i, value in zip(batch, values.tolist(), strict=True):
                 scores[i] = value
     return scores

@@ -163,7 +163,7 @@ def validation_loss(model, batches: Iterable[ConversationBatch], passes: int) ->
     """Mean nats per trained token over `passes` batches of every process. UserError if not one token was trained."""
     nats = count = 0.0
     for batch in itertools.islice(batches, passes):
-        nats += model(batch.inputs, batch.targets, reduction="none").loss.double().sum().item()
+        nats += model(batch.inputs, batch.targets, reduction="none").loss.cpu().double().sum().item()
         count += (batch.targets >= 0).sum().item()
     nats, count = all_reduce_sum([nats, count])
     if not count:

@@ -33,6 +33,7 @@ from nanochat.model.gpt import GPT, GPTConfig
 from nanochat.pipeline.digests import digest
 from nanochat.pipeline.explain import explain, own_words
 from nanochat.pipeline.stage import Input
+from nanochat.train.hardware import placed
 
 SOURCES = {"base": "base_train", "dag": "dag_train", "mid": "mid_train", "sft": "chat_sft", "rl": "chat_rl"}  # what people type -> stage
 MODEL, STATE, META = "model.safetensors", "train_state.pt", "meta.json"
@@ -287,7 +288,7 @@ def load_model(source: str, tag: str = "", step: int | str | None = None, device
         )
     model = build_model(meta, tokenizer)
     load_weights(model, path)
-    model.to(device)
+    placed(model, torch.device(device))
     if isinstance(model, GPT):
         model.compute_dtype = common.compute_dtype(torch.device(device))
     return model.eval(), tokenizer, meta

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from nanochat.common import duration
+from nanochat.common import UserError, duration
 
 # Dense bfloat16 operations per second, from the vendors' data sheets.
 PEAK_FLOPS = {
@@ -39,6 +39,13 @@ def peak_of(name: str) -> float | None:
     and a slice of a GPU (MIG) not the whole."""
     other = r"(?! (Ti|D|SUPER|Laptop))(?!.*\bMIG\b)"
     return next((flops for key, flops in PEAK_FLOPS.items() if re.search(rf"\b{key}\b{other}", name)), None)
+
+
+def placed(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """`model` on a device. UserError where that has no numbers of 64 bits, in which the tower calculates."""
+    if device.type == "mps" and any(x.dtype == torch.float64 for x in (*model.parameters(), *model.buffers())):
+        raise UserError("the tower calculates with numbers of 64 bits, which this machine's GPU does not have; use --device=cpu")
+    return model.to(device)
 
 
 def first_step(run, device: torch.device, began: float) -> None:

@@ -25,7 +25,7 @@ from nanochat import common
 from nanochat.common import Interrupted
 from nanochat.train.checkpoint import Criterion
 from nanochat.train.guards import Guard
-from nanochat.train.hardware import first_step, gpu_usage, keep_freed_memory, peak_flops
+from nanochat.train.hardware import first_step, gpu_usage, keep_freed_memory, peak_flops, placed
 from nanochat.train.memory import passes_that_fit
 from nanochat.train.saving import Saving
 from nanochat.train.scaler import LossScaler
@@ -101,7 +101,7 @@ class _Fit:
         self.observer = observer if self.compute.rank == 0 else None  # only the first process writes
         self.accumulate = accumulation(settings.total_batch, batches.tokens_per_step)
         self.tokens_per_step = batches.tokens_per_step * self.accumulate
-        self.model = model.to(self.compute.device).train()
+        self.model = placed(model, self.compute.device).train()
         if hasattr(model, "compute_dtype"):
             model.compute_dtype = self.compute.dtype
         if self.compute.device.type == "cpu":

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from nanochat.train.hardware import gpu_usage, peak_flops, peak_of
+from nanochat.common import UserError
+from nanochat.train.hardware import gpu_usage, peak_flops, peak_of, placed
 
 
 @pytest.mark.parametrize(("name", "expected"), [
@@ -18,6 +19,14 @@ def test_a_device_has_the_peak_of_its_own_name_only(name, expected):
 
 def test_a_cpu_has_no_peak():
     assert peak_flops(torch.device("cpu")) is None
+
+
+def test_a_model_with_numbers_of_64_bits_is_refused_where_there_are_none():
+    model = torch.nn.Linear(2, 2)
+    assert placed(model, torch.device("cpu")) is model
+    model.register_buffer("digits", torch.zeros(3, dtype=torch.float64))
+    with pytest.raises(UserError, match="use --device=cpu"):
+        placed(model, torch.device("mps"))
 
 
 def test_a_gpu_whose_driver_tells_nothing_of_its_use_is_no_reason_to_end(monkeypatch):
