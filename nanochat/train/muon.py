@@ -4,7 +4,7 @@ After Jordan 2024. For the matrices of one shape stacked to (K, rows, columns), 
 
     m = mu m + (1 - mu) g;   u = (1 - mu) g + mu m           Nesterov momentum
     u = u |u| / (sqrt(rows) |row of u|)                      rows of equal length (MuonEq)
-    U = polar(u)                                             the nearest orthogonal matrix, by 5 Polar Express iterations
+    U = polar(u)                                             the nearest orthogonal matrix, by 5 iterations
     U = U sqrt(min(rows, columns)) / |U|                     the size an orthogonal matrix has (Muon+)
     v = b2 v + (1 - b2) mean U^2;  U = U / sqrt(v), |U| kept  each row, of wide matrices each column (NorMuon)
     W -= lr sqrt(max(1, rows/columns)) (U + wd W [U W >= 0]) cautious decay: only where it agrees with the update
@@ -16,33 +16,38 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Coefficients (a, b, c) of X <- a X + (b A + c A^2) X, A = X X^T, for 5 iterations (Amsel et al. 2025, arXiv 2505.16932).
-POLAR_EXPRESS = (
-    (8.15655, -22.48329, 15.87877),
-    (4.04293, -2.80892, 0.50002),
-    (3.89167, -2.77248, 0.50606),
-    (3.28575, -2.36813, 0.46449),
-    (2.34654, -1.70978, 0.42324),
-)
+# Coefficients (a, b, c) of X <- a X + (b A + c A^2) X, A = X X^T, for each iteration.
+ITERATIONS = {
+    "polar_express": (  # Amsel et al. 2025, arXiv 2505.16932
+        (8.15655, -22.48329, 15.87877),
+        (4.04293, -2.80892, 0.50002),
+        (3.89167, -2.77248, 0.50606),
+        (3.28575, -2.36813, 0.46449),
+        (2.34654, -1.70978, 0.42324),
+    ),
+    "newton_schulz": ((3.4445, -4.7750, 2.0315),) * 5,  # Jordan 2024
+}
 TINY = 1e-10
 
 
 @dataclass(frozen=True)
 class Muon:
-    """Which of Muon's refinements are on. `variance`: memory of the mean squares, 0 for none."""
+    """Which of Muon's refinements are on. `orthogonal`: the ITERATIONS, or "off": AdamW trains matrices too. `variance`: memory of the mean
+    squares, 0 for none."""
 
+    orthogonal: str = "polar_express"
     equal_rows: bool = True
     unit_size: bool = True
     variance: float = 0.9
     cautious: bool = True
 
 
-def polar(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """The nearly orthogonal factor of each matrix of x (K, rows, columns): singular values go to about 1."""
+def polar(x: Tensor, dtype: torch.dtype | None = None, iterations: str = "polar_express") -> Tensor:
+    """The nearly orthogonal factor of each matrix of x (K, rows, columns): singular values go to about 1 (Newton-Schulz: 0.7 to 1.2)."""
     tall = x.shape[-2] > x.shape[-1]
     y = (x.mT if tall else x).to(dtype or x.dtype)
     y = y / (1.01 * y.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for a, b, c in POLAR_EXPRESS:
+    for a, b, c in ITERATIONS[iterations]:
         gram = y @ y.mT
         y = torch.baddbmm(y, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), y, beta=a)
     return (y.mT if tall else y).to(x.dtype)
@@ -81,7 +86,7 @@ class Stack:
         """What a step follows, (K, rows, columns), of gradients with momentum."""
         if self.muon.equal_rows:
             u = u * (_size(u) / math.sqrt(u.shape[-2]) / u.norm(dim=-1, keepdim=True).clamp(min=TINY))
-        update = polar(u, dtype)
+        update = polar(u, dtype, self.muon.orthogonal)
         if self.muon.unit_size:
             update *= self.unit / _size(update).clamp(min=TINY)
         if self.muon.variance:

@@ -59,6 +59,7 @@ class MuonAdamW:
             raise UserError(f"the model has parameters of kind '{missing[0]}' but the optimizer was given no learning rate for them")
         self.groups, self.muon, self.scaler, self.steps = groups, muon or Muon(), scaler, 0
         self.names = {kind: [n for n in self.parameters if kinds[n] == kind] for kind in groups}
+        self.by_muon = set(self.names.get("matrix", [])) if self.muon.orthogonal != "off" else set()
         self.rank, self.world = processes()
         matrices, others = self._share_out()
         self.pieces = [*matrices, *others]
@@ -72,18 +73,17 @@ class MuonAdamW:
 
     def _share_out(self) -> tuple[list[Piece], list[Piece]]:
         """All pieces of the matrices and of the other parameters, about in the order in which a backward pass reaches them."""
-        muon = set(self.names.get("matrix", []))
         backward = dict(reversed(self.parameters.items()))
-        for name in muon:
+        for name in self.by_muon:
             assert backward[name].dim() == 2, f"Muon trains matrices; {name} has shape {tuple(backward[name].shape)}"
-        matrices = share_matrices({name: tuple(p.shape) for name, p in backward.items() if name in muon}, self.world)
-        sizes = {name: p.numel() for name, p in backward.items() if name not in muon}
+        matrices = share_matrices({name: tuple(p.shape) for name, p in backward.items() if name in self.by_muon}, self.world)
+        sizes = {name: p.numel() for name, p in backward.items() if name not in self.by_muon}
         large_first = dict(sorted(sizes.items(), key=lambda item: item[1] < SMALL))
-        return matrices, share_others(large_first, state_bytes(matrices, muon, self.world))
+        return matrices, share_others(large_first, state_bytes(matrices, self.by_muon, self.world))
 
     def state_bytes(self) -> list[int]:
         """Bytes of state that each process keeps."""
-        return state_bytes(self.pieces, self.names.get("matrix", []), self.world)
+        return state_bytes(self.pieces, self.by_muon, self.world)
 
     # -- gradients ----------------------------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class MuonAdamW:
 
     def _shapes(self, piece: Piece) -> dict[str, tuple[int, ...]]:
         """What is kept for a piece, and its shape."""
-        if piece.name not in self.names.get("matrix", []):
+        if piece.name not in self.by_muon:
             return {"first": (len(piece),), "second": (len(piece),)}
         rows, columns = self.parameters[piece.name].shape
         variance = {"variance": (rows, 1) if rows >= columns else (1, columns)} if self.muon.variance else {}

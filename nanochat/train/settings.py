@@ -7,7 +7,8 @@ from nanochat.config import at_least, option
 from nanochat.model.gpt import GPT
 from nanochat.train import checkpoint
 from nanochat.train.laws import batch_scale, width_scale
-from nanochat.train.optimizer import Group, Muon, MuonAdamW
+from nanochat.train.muon import ITERATIONS, Muon
+from nanochat.train.optimizer import Group, MuonAdamW
 from nanochat.train.schedule import Schedule
 
 
@@ -33,6 +34,11 @@ class TrainSettings:
     momentum_warmup: float = option(0.1, "share of the run over which Muon's momentum rises from 0.85")
     top_momentum: float = option(0.95, "to where it rises")
     final_momentum: float = option(0.95, "where it falls to while the learning rate falls")
+    orthogonal: str = option(
+        "polar_express",
+        "Muon: how the nearest orthogonal matrix is found; off: AdamW trains matrices too, try a --matrix_lr of 0.003",
+        choices=(*ITERATIONS, "off"),
+    )
     equal_rows: bool = option(True, "Muon: gradients' rows of equal length (MuonEq)")
     unit_size: bool = option(True, "Muon: updates of the size of an orthogonal matrix (Muon+)")
     variance: float = option(0.9, "Muon: memory of the mean squares that updates are divided by (NorMuon); 0: they are not")
@@ -125,5 +131,5 @@ def make_optimizer(model, settings: TrainSettings, tokens_per_step: int) -> Muon
         "scalar": Group(settings.scalar_lr * own, 0.0, (0.9, 0.99)),
         "tower": Group(settings.tower_lr * own, 0.0, (0.9, 0.99)),
     }
-    muon = Muon(settings.equal_rows, settings.unit_size, settings.variance, settings.cautious)
+    muon = Muon(settings.orthogonal, settings.equal_rows, settings.unit_size, settings.variance, settings.cautious)
     return MuonAdamW(model, groups, muon)

@@ -50,7 +50,15 @@ PLAIN = Muon(equal_rows=False, unit_size=False, variance=0.0, cautious=False)
 
 
 @pytest.mark.parametrize(
-    "muon", [PLAIN, replace(PLAIN, equal_rows=True), replace(PLAIN, unit_size=True), replace(PLAIN, variance=0.8), Muon()]
+    "muon",
+    [
+        PLAIN,
+        replace(PLAIN, equal_rows=True),
+        replace(PLAIN, unit_size=True),
+        replace(PLAIN, variance=0.8),
+        replace(PLAIN, orthogonal="newton_schulz"),
+        Muon(),
+    ],
 )
 def test_muon_follows_its_equations_matrix_by_matrix(muon):
     torch.manual_seed(0)
@@ -67,7 +75,7 @@ def test_muon_follows_its_equations_matrix_by_matrix(muon):
             u = 0.1 * g + 0.9 * momentum[name]
             if muon.equal_rows:
                 u = torch.stack([row * u.norm() / len(u) ** 0.5 / row.norm() for row in u])
-            u = polar(u[None])[0]
+            u = polar(u[None], iterations=muon.orthogonal)[0]
             if muon.unit_size:
                 u = u / u.norm() * min(u.shape) ** 0.5
             if muon.variance:
@@ -95,6 +103,24 @@ def test_adamw_is_torchs():
         reference.step()
     for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_without_muon_matrices_are_trained_by_torchs_adamw_too():
+    torch.manual_seed(0)
+    mine, theirs = Matrices(), Matrices()
+    theirs.load_state_dict(mine.state_dict())
+    optimizer = MuonAdamW(mine, {"matrix": Group(0.03, 0.2, (0.8, 0.95), 1e-8)}, Muon(orthogonal="off"))
+    reference = torch.optim.AdamW(theirs.parameters(), lr=0.03, weight_decay=0.2, betas=(0.8, 0.95), eps=1e-8)
+    for step in range(6):
+        set_gradients(mine, step)
+        set_gradients(theirs, step)
+        optimizer.step()
+        reference.step()
+    for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    state = optimizer.state_dict()["state"]["a.weight"]
+    assert {key: value.shape for key, value in state.items()} == {"first": (4, 6), "second": (4, 6)}
+    assert optimizer.state_bytes() == [8 * sum(p.numel() for p in mine.parameters())]
 
 
 def test_groups_partition_the_parameters():
