@@ -24,6 +24,7 @@ from nanochat.model.options import ModelOptions, model_config
 from nanochat.pipeline.stage import Input, Run, Stage, execute
 from nanochat.train import checkpoint, horizon, settings
 from nanochat.train.acceleration import Acceleration, accelerate
+from nanochat.train.laws import batch_scale
 from nanochat.train.loop import fit
 from nanochat.train.settings import TrainSettings
 from nanochat.train.text import text_loader, text_shard, validation_text
@@ -69,8 +70,11 @@ def work(config: Config, run: Run) -> str:
     config = horizon.planned(config, counts["matrix"] + counts["head"], batches.tokens_per_step)
     tokens = horizon.tokens_of(config, batches.tokens_per_step)
     there = batches.shard.num_tokens
-    size = f"{counts['total']:,} parameters, {config.steps:,} steps of {tokens // config.steps:,} tokens"
-    run.say(f"{size}, weight decay {config.weight_decay:.2g}: {tokens / 1e6:.1f} M tokens, of {there / 1e6:.1f} M that the text has")
+    a_step = tokens // config.steps
+    size = f"{counts['total']:,} parameters, {config.steps:,} steps of {a_step:,} tokens"
+    run.say(f"{size}: {tokens / 1e6:.1f} M tokens, of {there / 1e6:.1f} M that the text has")
+    rates = f"{config.lr_scale * batch_scale(a_step):.3g} of the reference's (--lr_scale={config.lr_scale:g}, profile {config.profile})"
+    run.say(f"learning rates {rates}, weight decay {config.weight_decay:.2g}")
     run.result(epochs=horizon.tell_epochs(run, batches.shard.name, tokens, there, config.max_epochs))
     text_shard(config, run, tokenizer, "val")  # made now: a stop while it is made loses no step
     accelerate(model, config, run, fresh=True)
