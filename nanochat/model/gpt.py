@@ -37,6 +37,7 @@ from nanochat.model.stream import Stream
 from nanochat.model.window import short_window
 
 VOCAB_MULTIPLE = 64  # tables are padded to this many rows, for the sake of matrix units
+HIGHEST_CAP = 60.0  # e to its power, summed over a vocabulary, is still a float32
 COMPILED = 64  # forms of a block for which code is made: five kinds of blocks, and the sizes of batches tried until memory is enough
 
 
@@ -69,6 +70,11 @@ class GPTConfig:
             raise UserError(f"{self.n_head} heads cannot share {self.n_kv_head} key-value heads evenly; use a divisor of {self.n_head}")
         if not self.window_pattern or set(self.window_pattern) - set("SL"):
             raise UserError(f"a window pattern is made of S (short) and L (the whole context), as SSSL, not '{self.window_pattern}'")
+
+        if not 0 <= self.logit_softcap <= HIGHEST_CAP:
+            raise UserError(f"logit_softcap must be between 0 (no limit) and {HIGHEST_CAP:g}, not {self.logit_softcap:g}")
+        if not self.qk_scale > 0:
+            raise UserError(f"qk_scale must be above 0, not {self.qk_scale:g}: it is the length of queries and keys")
 
     @property
     def head_dim(self) -> int:

@@ -22,7 +22,7 @@ from nanochat.common import UserError
 from nanochat.config import option
 from nanochat.model.float8 import lacking, use_float8
 from nanochat.model.gpt import GPT, GPTConfig
-from nanochat.model.window import KERNELS, WINDOWED
+from nanochat.model.window import KERNELS, MULTIPLE, WINDOWED, short_window
 from nanochat.train import checkpoint
 
 CALLS = 7  # of each kernel are timed
@@ -71,7 +71,7 @@ def choose(config: GPTConfig, asked: str, rows: int, device: torch.device, dtype
     UserError if the kernel that was `asked` for does not work here, or none does."""
     windows = [config.window(layer) for layer in range(config.n_layer) if config.window(layer) is not None]
     if not windows or asked == "full":
-        return "full", "full, without the windows" if windows else ""
+        return "full", _without(config, bool(windows))
     where = f"{len(windows)} of {config.n_layer} layers see {windows[0]} of {config.sequence_len} tokens"
     trial = Trial(config, windows[0], rows, device, dtype)
     wanted = earlier if asked == "auto" and earlier in WINDOWED else asked
@@ -92,6 +92,16 @@ def choose(config: GPTConfig, asked: str, rows: int, device: torch.device, dtype
     best = min(found, key=found.get)
     where = "no windows, they would save no time" if best == "full" else where
     return best, f"{best}; {where} (ms a layer, forward and backward: {times}){skipped}"
+
+
+def _without(config: GPTConfig, could_have: bool) -> str:
+    """What to say of a model without windows: nothing where none were asked for."""
+    if could_have:
+        return "full, without the windows"
+    if "S" not in config.window_pattern:
+        return ""
+    short = short_window(config.sequence_len) is None
+    return f"full; {f'contexts up to {MULTIPLE} tokens have no windows' if short else 'no layer before the last one is an S'}"
 
 
 class Trial:

@@ -38,10 +38,15 @@ def tell_epochs(run, what: str, tokens: float, there: float, most: float = math.
     epochs = tokens / max(there, 1)
     if epochs > most:
         raise UserError(
-            f"{what} has {there:,.0f} tokens and training on {tokens:,.0f} would read it {epochs:.1f} times, more than "
+            f"{what} has {there:,.0f} tokens and training on {tokens:,.0f} would read it {_told(epochs)} times, more than "
             f"--max_epochs={most:g}; give it more text (--text) or train on less (--tokens), or allow it with "
             f"--max_epochs={math.ceil(epochs)}"
         )
     if epochs > 1:
-        run.say(f"{what} is read {epochs:.1f} times: training takes {tokens:,.0f} tokens and it has {there:,.0f}")
+        run.say(f"{what} is read {_told(epochs)} times: training takes {tokens:,.0f} tokens and it has {there:,.0f}")
     return epochs
+
+
+def _told(epochs: float) -> str:
+    """To the next hundredth: what is more than a limit is told as more."""
+    return f"{math.ceil(round(100 * epochs, 6)) / 100:.10g}"

@@ -64,9 +64,12 @@ def check(settings: TrainSettings) -> None:
     at_least(settings, 0, "steps", "total_batch", "eval_every", "save_every", "save_minutes", "lr_scale", "weight_decay")
     at_least(settings, 0, "keep_best", "spike", "hang_minutes")
     at_least(settings, 0, "matrix_lr", "embedding_lr", "head_lr", "skip_lr", "gate_lr", "scalar_lr", "tower_lr")
-    for name in ("warmup", "decay", "final_lr", "momentum_warmup", "top_momentum", "final_momentum", "variance"):
+    for name in ("warmup", "decay", "final_lr", "momentum_warmup"):
         if not 0 <= getattr(settings, name) <= 1:
             raise UserError(f"--{name} is a share and must lie between 0 and 1, not {getattr(settings, name)}")
+    for name in ("top_momentum", "final_momentum", "variance"):  # a memory of 1 takes up nothing new
+        if not 0 <= getattr(settings, name) < 1:
+            raise UserError(f"--{name} must be at least 0 and below 1, not {getattr(settings, name)}")
 
 
 def accumulation(total_batch: int, tokens_per_pass: int) -> int:

@@ -241,6 +241,12 @@ def test_sizes_that_cannot_be_are_refused(wrong):
         GPTConfig(**{"n_embd": 64, "n_head": 4, "n_kv_head": 4, **wrong})
 
 
+@pytest.mark.parametrize("wrong", [{"logit_softcap": -5.0}, {"logit_softcap": 90.0}, {"qk_scale": 0.0}, {"qk_scale": -1.2}])
+def test_scales_that_give_no_numbers_are_refused_by_name(wrong):
+    with pytest.raises(UserError, match=f"{next(iter(wrong))} must be .*, not {next(iter(wrong.values())):g}"):
+        GPTConfig(**wrong)
+
+
 def test_an_unknown_reduction_is_refused(make_model, ids):
     with pytest.raises(ValueError, match="sum"):
         make_model()(ids, ids, reduction="sum")

@@ -43,6 +43,14 @@ def test_without_windows_there_is_nothing_to_choose():
     assert chosen(CUDA, "full") == ("full", "full, without the windows")
 
 
+@pytest.mark.parametrize("asked", ["auto", "flex", "full"])
+def test_windows_that_were_asked_for_and_are_not_there_are_said(asked):
+    short = make_config("tiny", depth=4, sequence_len=128, window_pattern="SL")
+    assert chosen(CPU, asked, config=short) == ("full", "full; contexts up to 128 tokens have no windows")
+    last = make_config("tiny", depth=1, sequence_len=256, window_pattern="S")
+    assert chosen(CPU, asked, config=last) == ("full", "full; no layer before the last one is an S")
+
+
 def test_a_gpu_takes_the_fastest_and_says_what_it_found(gpu):
     gpu(full=2.0, flash="ImportError: no varlen", flex=1.25, chunked=1.5, masked=6.0)
     kernel, said = chosen()

@@ -31,6 +31,15 @@ def test_more_than_was_allowed_is_refused_with_the_numbers_and_the_remedies():
     assert tell_epochs(Run(), "the text", 5_100_000, 1_000_000, most=6) == 5.1
 
 
+def test_a_little_more_than_was_allowed_is_told_from_what_was_allowed():
+    for times, told in ((1.04, "1.04 times"), (1.004, "1.01 times")):
+        with pytest.raises(UserError, match=f"would read it {told}, more than --max_epochs=1; .*--max_epochs=2"):
+            tell_epochs(Run(), "the text", times * 1_000_000, 1_000_000, most=1)
+    run = Run()
+    tell_epochs(run, "the text", 1_040_000, 1_000_000)
+    assert "is read 1.04 times" in run.said[0]
+
+
 def test_the_tokens_of_a_run_are_those_of_its_steps():
     assert tokens_of(TrainSettings(steps=10, total_batch=4096), 1024) == 40_960
     assert tokens_of(TrainSettings(steps=10), 1024) == 10_240 and tokens_of(TrainSettings(), 1024) == 0

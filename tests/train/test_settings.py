@@ -29,6 +29,12 @@ def test_settings_that_cannot_work_are_refused_by_name(wrong):
         check(dataclasses.replace(TrainSettings(), **wrong))
 
 
+@pytest.mark.parametrize("name", ["top_momentum", "final_momentum", "variance"])
+def test_a_memory_that_takes_up_nothing_new_is_refused(name):
+    with pytest.raises(UserError, match=f"--{name} .* below 1, not 1"):
+        check(TrainSettings(**{name: 1.0}))
+
+
 def test_the_defaults_can_work():
     check(TrainSettings())
 
