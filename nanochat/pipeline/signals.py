@@ -38,6 +38,20 @@ def noted():
 
 
 @contextlib.contextmanager
+def as_ctrl_c():
+    """Within the block SIGTERM and SIGHUP are what Ctrl-C is, a KeyboardInterrupt: what was begun is cleared away. Main thread only."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def hasty():
     """Within the block, which lies within `noted`, Ctrl-C after another request raises KeyboardInterrupt at once."""
     global _hasty

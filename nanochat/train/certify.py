@@ -3,10 +3,11 @@
 Every training stage of a small pipeline runs twice from the same beginning. The second run is killed again and again: asked to stop
 (SIGTERM), or ended at once (SIGKILL) at a random moment, while it writes a checkpoint or while it evaluates, and started again each
 time by the same command. Then all losses and other figures ever logged, the last weights, the last training state and what the last
-checkpoint says about itself are compared bit for bit.
+checkpoint says about itself are compared bit for bit. A stage that was done before it could be killed as often as asked begins anew.
 """
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -16,19 +17,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
-from nanochat.common import UserError, derive_seed
+from nanochat.common import UserError, derive_seed, duration
 
 STAGES = ("base_train", "dag_train", "mid_train", "chat_sft", "chat_rl")
 SAVING, TERM, EVALUATING, KILL = WAYS = ("SIGKILL while saving", "SIGTERM", "SIGKILL while evaluating", "SIGKILL")
 PATIENCE = 600.0  # seconds for one start of a stage of this size
 EVAL_EVERY = 5  # steps
+ROUNDS = 3  # runs of a stage, beside one for each kill, in which it can be killed
 # What two equal runs may log differently.
 OF_THE_CLOCK = {"time", "dt", "tokens_per_s", "examples_per_s", "data_wait", "mfu", "gpu_memory", "gpu_utilisation"}
 
@@ -92,20 +94,22 @@ def write_questions(data: Path) -> None:
 
 @dataclass
 class Verdict:
-    """What came out for a stage. `kills`: how, and after which step; `difference`: the first one found, "" for none."""
+    """What came out for a stage. `kills`: how, and after which step, of `asked`; `difference`: the first one found, "" for none."""
 
     stage: str
     steps: int
     kills: list[tuple[str, int]] = field(default_factory=list)
     losses: int = 0
     difference: str = ""
+    asked: int = 0
 
     def line(self) -> str:
         if self.difference:
             return f"{self.stage:<11} DIFFERS: {self.difference}"
         how = ", ".join(f"{way} after step {step}" for way, step in self.kills)
         equal = f"{self.losses} losses of {self.steps} steps, all other figures, weights and state equal"
-        return f"{self.stage:<11} {equal}; killed {len(self.kills)} times: {how}"
+        fewer = f", not {self.asked}, since it was done before" if len(self.kills) < self.asked else ""
+        return f"{self.stage:<11} {equal}; killed {len(self.kills)} times{fewer}{': ' * bool(how)}{how}"
 
 
 class Certifier:
@@ -136,19 +140,32 @@ class Certifier:
         seconds = self.finish(stage, self.whole)
         if (tokens := self.whole / "tokens").exists():  # making them again for every stage is no part of the proof
             shutil.copytree(tokens, self.killed / "tokens", dirs_exist_ok=True)
-        verdict, self.logged = Verdict(stage, self.steps), []
-        for i in range(self.kills):
-            if not self._kill_once(stage, WAYS[i % len(WAYS)], seconds, verdict):
-                break  # it was faster
-            self.logged += self._figures(stage, self.killed)  # the next attempt drops the lines of steps that it takes again
-            if self.tamper is not None and (newest := self._checkpoints(stage)):
-                self.tamper(newest[-1])
+        verdict, self.logged = Verdict(stage, self.steps, asked=self.kills), []
+        ways = itertools.cycle(WAYS)
         try:
-            self.finish(stage, self.killed)
-            self._compare(stage, verdict)
+            for _ in range(self.kills + ROUNDS):
+                self._killed_run(stage, ways, seconds, verdict)
+                if verdict.difference or len(verdict.kills) == self.kills:
+                    break
+                self._forget(stage)
         except UserError as error:
             verdict.difference = str(error)
         return verdict
+
+    def _killed_run(self, stage: str, ways: Iterator[str], seconds: float, verdict: Verdict) -> None:
+        """One run from its beginning to its end, killed as often as is left to do unless it is faster, and compared."""
+        while len(verdict.kills) < self.kills and self._kill_once(stage, next(ways), seconds, verdict):
+            self.logged += self._figures(stage, self.killed)  # the next attempt drops the lines of steps that it takes again
+            if self.tamper is not None and (newest := self._checkpoints(stage)):
+                self.tamper(newest[-1])
+        self.finish(stage, self.killed)
+        self._compare(stage, verdict)
+
+    def _forget(self, stage: str) -> None:
+        """The next killed run begins anew."""
+        self.logged += self._figures(stage, self.killed)
+        for folder in ("stages", "checkpoints"):
+            shutil.rmtree(self.killed / folder / stage, ignore_errors=True)
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -159,35 +176,53 @@ class Certifier:
         if stage == "tok_train":
             command.pop()
         environment = {**os.environ, "NANOCHAT_BASE_DIR": str(base), "OMP_NUM_THREADS": "1"}
-        with open(self.folder / f"{base.name}.{stage}.log", "ab") as log:
+        with open(self._log(stage, base), "ab") as log:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+    @contextlib.contextmanager
+    def _started(self, stage: str, base: Path) -> Iterator[subprocess.Popen]:
+        """A start of a stage. It ends with the block, whatever ends that. UserError if it takes too long."""
+        process = self._start(stage, base)
+        try:
+            yield process
+        except subprocess.TimeoutExpired:
+            raise UserError(f"{stage} did not end within {duration(PATIENCE)}; its log is {self._log(stage, base)}") from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            while at_work := _at_work(base):  # torchrun's processes have sessions of their own
+                for pid in at_work:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                time.sleep(0.01)
+            process.wait()
+
+    def _log(self, stage: str, base: Path) -> Path:
+        return self.folder / f"{base.name}.{stage}.log"
 
     def finish(self, stage: str, base: Path) -> float:
         """Runs a stage to its end; seconds. UserError if it fails."""
         began = time.monotonic()
-        code = self._start(stage, base).wait(timeout=PATIENCE)
+        with self._started(stage, base) as process:
+            code = process.wait(timeout=PATIENCE)
         if code:
-            log = self.folder / f"{base.name}.{stage}.log"
-            last = log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise UserError(f"{stage} ended with exit code {code} ({''.join(last)}); its log is {log}")
+            last = self._log(stage, base).read_text(errors="replace").strip().splitlines()[-1:]
+            raise UserError(f"{stage} ended with exit code {code} ({''.join(last)}); its log is {self._log(stage, base)}")
         return time.monotonic() - began
 
     def _kill_once(self, stage: str, way: str, seconds: float, verdict: Verdict) -> bool:
         """Starts the stage and ends it the given way; False if it was done before that."""
-        before = self._step(stage)
-        process = self._start(stage, self.killed)
-        target = before + self.random.randint(1, max(1, self.steps // (self.kills + 1)))
+        target = self._step(stage) + self.random.randint(1, max(1, self.steps // (self.kills + 1)))
         deadline = time.monotonic() + max(60.0, 5 * seconds)
-        try:
+        with self._started(stage, self.killed) as process:
             while process.poll() is None and time.monotonic() < deadline and not self._is_moment(stage, way, target):
                 time.sleep(0.0005 if way == SAVING else 0.01)
             if way in (TERM, KILL):
                 time.sleep(self.random.random() * seconds / (2 * self.steps))
             done = process.poll() is not None
-            os.killpg(process.pid, signal.SIGTERM if way == TERM else signal.SIGKILL)
-        except ProcessLookupError:
-            done = True
-        process.wait(timeout=PATIENCE)
+            if way == TERM and not done:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(timeout=PATIENCE)
         if done:
             return False
         hit = way in (TERM, KILL) or self._is_moment(stage, way, target)  # the process may have gone on before the signal came
@@ -258,6 +293,16 @@ class Certifier:
         said = [_about(json.loads((path / "meta.json").read_text())) for path in (whole, killed)]
         differing = [name for name in said[0] if said[0][name] != said[1].get(name)]
         return f"the last checkpoint says another '{differing[0]}' about itself" if differing else ""
+
+
+def _at_work(base: Path) -> list[int]:
+    """Processes of this machine (Linux) that were started to work in a base directory."""
+    wanted, found = f"NANOCHAT_BASE_DIR={base}".encode(), []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+            if wanted in path.read_bytes().split(b"\0") and int(path.parent.name) != os.getpid():
+                found.append(int(path.parent.name))
+    return found
 
 
 def _about(meta: dict) -> dict:

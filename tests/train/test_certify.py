@@ -1,7 +1,12 @@
 """certify_resume tells equal runs from unequal ones: whatever part of a checkpoint's training state is lost, it says so."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -10,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nanochat.common import Interrupted, UserError, read_json, sha256, write_text
-from nanochat.train import checkpoint
+from nanochat.train import certify, checkpoint
 from nanochat.train.certify import Certifier, Verdict, _equal
 from nanochat.train.loop import fit
 from scripts import certify_resume
@@ -63,6 +68,122 @@ def test_a_folder_in_use_and_an_unknown_stage_are_refused(tmp_path, capfd):
     with pytest.raises(UserError, match="not empty"):
         Certifier(tmp_path)
     assert certify_resume.main(["--stages=base_trian"]) == 2 and "did you mean 'base_train'" in capfd.readouterr().err
+
+
+def test_nothing_to_certify_is_refused(capfd):
+    assert certify_resume.main(["--stages="]) == 2
+    said = capfd.readouterr().err
+    assert "name at least one training stage" in said and "base_train" in said and "Traceback" not in said
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Kills, and what is left when they are done
+
+
+@pytest.fixture
+def elusive(tmp_path, monkeypatch):
+    """`elusive(kills of each run, ...)` -> a certifier, asked for 3 kills, of a stage that is done after so many of them in a run."""
+
+    def make(*kills: int) -> Certifier:
+        certifier, left = Certifier(tmp_path / "work", steps=15, kills=3), list(kills)
+        certifier.whole.mkdir()
+
+        def kill_once(stage, way, seconds, verdict):
+            if left and left[0]:
+                left[0] -= 1
+                verdict.kills.append((way, 1))
+                return True
+            return False
+
+        def finish(stage, base):
+            if base == certifier.killed:
+                del left[:1]
+                assert not (base / "checkpoints" / stage).exists(), "an earlier run's"
+                (base / "checkpoints" / stage).mkdir(parents=True)
+            return 1.0
+
+        monkeypatch.setattr(certifier, "_kill_once", kill_once)
+        monkeypatch.setattr(certifier, "finish", finish)
+        monkeypatch.setattr(certifier, "_compare", lambda *_: None)
+        return certifier
+
+    return make
+
+
+def test_a_stage_that_was_done_too_early_begins_anew_until_it_was_killed_as_often_as_asked(elusive):
+    verdict = elusive(2, 0, 1).certify("base_train")
+    assert len(verdict.kills) == 3 and "killed 3 times: " in verdict.line()
+
+
+@pytest.mark.parametrize(("kills", "code", "head", "line"), [
+    ((0, 2), 0, "CERTIFICATE", "killed 2 times, not 3, since it was done before: "),
+    ((), 1, "NO CERTIFICATE: ", "killed 0 times, not 3, since it was done before"),
+])  # fmt: skip
+def test_fewer_kills_are_told_and_none_is_no_certificate(elusive, monkeypatch, capfd, kills, code, head, line):
+    verdict = elusive(*kills).certify("base_train")
+    monkeypatch.setattr(certify_resume, "certify", lambda *_: [verdict])
+    assert certify_resume.main([]) == code
+    said = capfd.readouterr().out.splitlines()
+    assert said[0].startswith(head) and line in said[2] and json.loads(said[-1])["certified"] is (code == 0)
+
+
+@pytest.fixture
+def commands(monkeypatch, tmp_path):
+    """`commands(code)`: every stage is this Python code. Temporary folders are made in the folder that is given back."""
+
+    def be(code: str) -> Path:
+        popen = subprocess.Popen
+        monkeypatch.setattr(subprocess, "Popen", lambda command, **options: popen([sys.executable, "-c", code], **options))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+        (tmp_path / "temporary").mkdir()
+        return tmp_path / "temporary"
+
+    return be
+
+
+def test_the_log_of_a_stage_that_failed_is_where_it_is_said_to_be(commands, capfd):
+    temporary = commands("raise SystemExit('broken')")
+    assert certify_resume.main(["--stages=base_train"]) == 2
+    said = capfd.readouterr().err
+    log = Path(said.strip().rpartition("its log is ")[2])
+    assert "tok_train ended with exit code 1 (broken)" in said and temporary in log.parents and "broken" in log.read_text()
+
+
+# A stage whose child is in a session of its own, as torchrun's processes are.
+NEVER_DONE = """
+import os, subprocess, sys, time
+from pathlib import Path
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"], start_new_session=True)
+pids = Path(os.environ["NANOCHAT_BASE_DIR"]).parents[1] / "pids"
+pids.with_suffix(".new").write_text(f"{os.getpid()} {child.pid}")
+pids.with_suffix(".new").rename(pids)
+time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_leaves_no_process_and_no_folder(commands, number):
+    temporary = commands(NEVER_DONE)
+    pids = temporary / "pids"
+
+    def stop():
+        while not pids.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        certify_resume.main(["--stages=base_train"])
+    assert list(temporary.iterdir()) == [pids]
+    for pid in pids.read_text().split():
+        assert not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text()
+
+
+def test_a_stage_that_takes_for_ever_is_ended_and_said(commands, monkeypatch, capfd):
+    commands("import time; time.sleep(100)")
+    monkeypatch.setattr(certify, "PATIENCE", 0.2)
+    assert certify_resume.main([]) == 2
+    assert "tok_train did not end within 0.2 s; its log is " in capfd.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------------------------------
