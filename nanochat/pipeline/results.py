@@ -35,14 +35,19 @@ NOT_PART_OF_THE_RESULT = {
 }
 
 
-def fingerprint(config, inputs: list[Input]) -> dict:
-    """What decides a result: the settings that count, and the digest of every input."""
+def deciding(config) -> dict:
+    """The settings that decide a result, as JSON holds them."""
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_PART_OF_THE_RESULT}
     if settings.get("total_batch"):  # a step is what it is, in however many passes
         settings.pop("device_batch", None)
+    return json.loads(json.dumps(settings, default=str))
+
+
+def fingerprint(config, inputs: list[Input]) -> dict:
+    """What decides a result: the settings that count, and the digest of every input."""
     data, without = common.data_dir(config.data_dir), absent(inputs)
     digests = {portable(i.path, data): digest(i.path) for i in inputs if i not in without}
-    return {"result_config": json.loads(json.dumps(settings, default=str)), "inputs": digests}
+    return {"result_config": deciding(config), "inputs": digests}
 
 
 def finished(status: dict | None) -> dict | None:

@@ -3,8 +3,9 @@
     checkpoints/<stage>/<tag or "default">/step_000500/
         model.safetensors    parameters
         train_state.pt       optimizer by parameter name, random states, loader cursors; loads with weights_only=True
-        meta.json            model_config, branch_config, tokenizer_hash, parent, step, identity of the run, metrics measured at
-                             this step, score (which of them tells the best, its value), sha256 of the two files above
+        meta.json            model_config, branch_config, tokenizer_hash, parent, settings of training, step, identity of the run,
+                             metrics measured at this step, score (which of them tells the best, its value), sha256 of the two
+                             files above
         COMPLETE             written last
 
 A folder without COMPLETE does not exist for readers. One whose files do not have the digests of its meta.json is named on

@@ -88,9 +88,14 @@ def lineage(start: Entry, among: list[Entry]) -> list[tuple[int, str]]:
 
 
 def difference(a: Entry, b: Entry) -> list[str]:
-    """Lines that tell how two checkpoints differ: settings of the model, what only one has, and by how much the weights do."""
-    lines = []
-    for part in ("model_config", "branch_config", "tokenizer_hash"):
+    """Lines that tell how two checkpoints differ: settings of the model and of its training, what only one has, and by how much the
+    weights do. UserError if one is damaged."""
+    for e in (a, b):
+        if not e.is_whole():
+            raise UserError(f"{e.id} is damaged: {e.damage}; compare another one")
+    unnoted = [e.id for e in (a, b) if "settings" not in e.meta]  # by an earlier version
+    lines = [f"settings: not noted in {name}" for name in unnoted]
+    for part in ("model_config", "branch_config", "tokenizer_hash", *([] if unnoted else ["settings"])):
         mine, other = (_flat(part, e.meta.get(part)) for e in (a, b))
         lines += [
             f"{key}: {mine.get(key)} | {other.get(key)}" for key in sorted(mine.keys() | other.keys()) if mine.get(key) != other.get(key)

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from nanochat import common
+from nanochat.pipeline.results import deciding
 from nanochat.train import checkpoint
 from nanochat.train.checkpoint import Criterion
 
@@ -28,7 +29,8 @@ class Saving:
 
     def __init__(self, run, settings, model, optimizer, batches, meta: dict, best: Criterion | None = None):
         self.run, self.settings, self.model, self.optimizer, self.batches = run, settings, model, optimizer, batches
-        self.meta, self.best = {**meta, "identity": run.identity}, best
+        chosen = {name: value for name, value in deciding(settings).items() if name != "tag"}
+        self.meta, self.best = {**meta, "settings": chosen, "identity": run.identity}, best
         self.stale: list[Path] = []  # checkpoints that make place once something new has been written
         self.writer, self.pause = Writer(), 0.0  # seconds of the longest time that the training stood still
 

@@ -7,7 +7,9 @@ import torch
 import torch.nn as nn
 
 from nanochat.train import checkpoint
+from nanochat.train.loop import fit
 from scripts import checkpoints
+from tests.train.conftest import CountingBatches
 
 
 def made(stage, step, *, parent=None, width=4, seed=0, **meta):
@@ -54,6 +56,29 @@ def test_diff_tells_settings_and_weights(two_stages, base_dir, capfd):
     assert code == 0 and "model_config.n_layer: 2 | 3" in text and "weight: (3, 4) | (3, 5)" in text
     assert "weight: differs by" in said(capfd, "diff", two_stages[0], "base_train")[1]  # the newest of the stage
     assert "2 of 2 tensors are equal" in said(capfd, "diff", two_stages[0], two_stages[2])[1]
+
+
+def test_diff_tells_the_settings_of_training(base_dir, make_run, make_gpt, tokenizer, capfd):
+    for stage, scale in (("base_train", 1.0), ("mid_train", 2.0)):
+        run = make_run(stage, steps=1, lr_scale=scale)
+        fit(run, run.config, model=make_gpt(), batches=CountingBatches(), loss_fn=lambda m, b: (m(*b).loss, {}), meta={})
+    code, text = said(capfd, "diff", "base_train", "mid_train")
+    assert code == 0 and [line for line in text.splitlines() if "settings" in line] == ["settings.lr_scale: 1.0 | 2.0"]
+    made("chat_sft", 1)
+    assert "settings: not noted in chat_sft/default/step_000001" in said(capfd, "diff", "chat_sft", "base_train")[1].splitlines()
+
+
+def cut(base_dir, name):
+    os.truncate(base_dir / "checkpoints" / name / checkpoint.MODEL, 40)
+
+
+@pytest.mark.parametrize("spoil", [harm, cut])
+def test_diff_looks_at_damage_first(two_stages, base_dir, capfd, spoil):
+    spoil(base_dir, two_stages[1])
+    for names in (two_stages[:2], two_stages[1::-1]):
+        code, text = said(capfd, "diff", *names)
+        assert code == 2 and f"{two_stages[1]} is damaged: model.safetensors is not as it was written" in text and "Traceback" not in text
+        assert "tensors are equal" not in text
 
 
 def test_lineage_goes_back_to_the_beginning_with_the_tower_that_was_plugged_in(two_stages, base_dir, capfd):
