@@ -69,8 +69,6 @@ def parse_against(config: Config) -> Config | None:
     """The other configuration: this one with what `against` names."""
     if not config.against:
         return None
-    if config.infer or config.generator or config.loader:
-        raise UserError("--against compares training; leave out --infer, --generator and --loader")
     given = parse(Config, "bench", [f"--{word.lstrip('-')}" for word in config.against.split()])
     names = {word.lstrip("-").partition("=")[0] for word in config.against.split()}
     return replace(config, **{name: getattr(given, name) for name in names})
@@ -80,11 +78,30 @@ def check(config: Config) -> None:
     """UserError for settings that cannot work."""
     from nanochat.model.options import model_config
 
+    instead = [f"--{name}" for name in ("infer", "generator", "loader") if getattr(config, name)]
+    if len(instead) > 1:
+        raise UserError(f"one of {' and '.join(instead)} at a time; leave out the others")
+    if instead and (config.against or config.trace):
+        what = "--against compares training" if config.against else "a trace is of training"
+        raise UserError(f"{what}; leave out {instead[0]}, or time that alone")
+    if config.trace:
+        check_out(Path(config.out))
     settings.check(config)
     at_least(config, 1, "steps", "rounds", "prompt", "new", "rows", "vocab_size")
     if config.prompt + config.new > config.sequence_len and config.infer:
         raise UserError(f"--prompt and --new make {config.prompt + config.new} tokens; --sequence_len is {config.sequence_len}")
     model_config(config, config.vocab_size)
+
+
+def check_out(path: Path) -> None:
+    """UserError for a file that cannot be written, before anything is measured."""
+    if path.is_dir():
+        raise UserError(f"--out={path} is a folder; give a file in it")
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.absolute().parent).close()
+    except OSError as error:
+        raise UserError(f"--out={path} cannot be written ({error.strerror}); give another file") from None
 
 
 def measure(config: Config, other: Config | None = None) -> dict:
@@ -103,7 +120,7 @@ def measure(config: Config, other: Config | None = None) -> dict:
         return {"machine": machine, **speed.writing(config, device)}
     if config.loader:
         return {"machine": machine, **_loading(config)}
-    trainings = [speed.Training(each, device) for each in filter(None, (config, other))]
+    trainings = [speed.Training(config, device)] if other is None else speed.in_turns(config, other, device)
     ratios = speed.compare(trainings, config.rounds, config.steps)
     figures = [training.figures() for training in trainings]
     for name, found in zip(("this", "other"), figures, strict=False):

@@ -1,12 +1,13 @@
 """How fast a GPT of some shape trains and writes on this machine: random weights, random tokens, nothing read, nothing kept.
 
 Figures are medians over rounds. Two configurations take turns, round by round, so that whatever else the machine does falls on both, and
-the ratios are medians of the rounds' own ratios.
+the ratios are medians of the rounds' own ratios. The memory of each is measured while the other one does not exist.
 """
 
+import gc
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -56,9 +57,9 @@ class Measured:
 
 
 class Training:
-    """A model, its optimizer and its data, as `base_train` has them."""
+    """A model, its optimizer and its data, as `base_train` has them. `memory`: megabytes that a step takes, of all this process holds."""
 
-    def __init__(self, config, device: torch.device):
+    def __init__(self, config, device: torch.device, say: Callable = common.say):
         began = time.perf_counter()
         torch.manual_seed(0)
         self.config, self.device, self.rounds = config, device, []
@@ -69,9 +70,9 @@ class Training:
         kernel, said = choose(self.model.config, config.attention, config.device_batch, device, self.model.compute_dtype, fresh=True)
         self.model.use_attention(kernel)
         if said:
-            common.say(f"attention: {said}")
+            say(f"attention: {said}")
         if config.fp8:
-            common.say(in_float8(self.model, device, self.model.compute_dtype, config.device_batch))
+            say(in_float8(self.model, device, self.model.compute_dtype, config.device_batch))
         if compiles(config.compile, device, math.inf):
             self.model.compile_blocks()
         self.loader = TokenLoader(RandomDocuments(config.vocab_size), config.device_batch, config.sequence_len, device=device)
@@ -80,6 +81,7 @@ class Training:
         self.optimizer = make_optimizer(self.model, config, self.tokens)
         self._step(Measured())
         self.first_step_s = time.perf_counter() - began
+        self.memory = peak_megabytes(device, lambda: self._step(Measured()))
 
     def round(self, steps: int) -> Measured:
         """Times some steps, and keeps what was found."""
@@ -111,12 +113,11 @@ class Training:
         seconds = [s for r in self.rounds for s in r.seconds]
         speed, peak = self.tokens / median(seconds), peak_flops(self.device)
         joules = [r.joules / (self.tokens * len(r.seconds)) for r in self.rounds if r.joules is not None]
-        memory = peak_megabytes(self.device, lambda: self._step(Measured()))
         return {
             "tokens_per_s": speed,
             "step_ms": 1e3 * median(seconds),
             "mfu": speed * self.model.flops_per_token() / peak if peak else None,
-            "peak_gpu_mb" if self.device.type == "cuda" else "peak_rss_mb": memory,
+            "peak_gpu_mb" if self.device.type == "cuda" else "peak_rss_mb": self.memory,
             "j_per_token": median(joules) if joules else None,
             "data_wait": sum(r.waited for r in self.rounds) / sum(seconds),
             "first_step_s": self.first_step_s,
@@ -137,6 +138,17 @@ class Training:
                 self._step(Measured())
         with common.atomic_path(path) as new:
             found.export_chrome_trace(str(new))
+
+
+def in_turns(config, other, device: torch.device) -> list[Training]:
+    """Two trainings at once. The memory of the second one is that of a twin, which was there before the first."""
+    memory = Training(other, device, say=lambda _: None).memory
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    trainings = [Training(config, device), Training(other, device)]
+    trainings[1].memory = memory
+    return trainings
 
 
 def compare(trainings: list[Training], rounds: int, steps: int) -> list[float]:

@@ -1,6 +1,7 @@
 """scripts.bench: its figures are there and mean what their names say; two settings take turns; mistakes are sentences."""
 
 import json
+import weakref
 
 import pytest
 import torch
@@ -31,6 +32,22 @@ def test_two_configurations_take_turns_and_differ_in_what_was_said(capfd):
     found = last_line(capfd)
     assert len(found["ratios"]) == 2 and found["other"]["tokens_per_step"] == 2 * found["tokens_per_step"]
     assert found["other"]["params"] == found["params"] - 16 - 1  # the gate and the scale of smear
+
+
+def test_of_two_configurations_neither_lives_while_the_others_memory_is_measured(monkeypatch):
+    alive, measured = weakref.WeakSet(), []
+    make = speed.GPT
+
+    def counted(config):
+        alive.add(model := make(config))
+        return model
+
+    monkeypatch.setattr(speed, "GPT", counted)
+    monkeypatch.setattr(speed, "peak_megabytes", lambda *_: measured.append([m.config.n_layer for m in alive]) or 10.0 * len(measured))
+    small, large = (bench.parse(bench.Config, "bench", [*TINY, f"--depth={depth}"]) for depth in (1, 2))
+    found = speed.in_turns(small, large, torch.device("cpu"))
+    assert [2] in measured and [1] in measured
+    assert [training.memory for training in found] == [10.0 * (measured.index([n]) + 1) for n in (1, 2)]
 
 
 def test_the_median_of_the_rounds_ratios_is_told_and_every_other_round_goes_backwards():
@@ -70,6 +87,10 @@ def test_a_trace_is_written_where_it_was_asked_for(tmp_path, capfd):
     (["--infer", "--prompt=30", "--new=30"], "--sequence_len is 32"),
     (["--rounds=0"], "--rounds"),
     (["--against=device_batch=0"], "--device_batch"),
+    (["--infer", "--generator"], "one of --infer and --generator"),
+    (["--loader", "--profile"], "a trace is of training; leave out --loader"),
+    (["--profile", "--out=/dev/null/trace.json"], "--out=/dev/null/trace.json cannot be written"),
+    (["--profile", "--out=/"], "--out=/ is a folder"),
 ])  # fmt: skip
 def test_a_mistake_is_one_sentence_and_exit_code_2(capfd, arguments, said):
     assert bench.main([*TINY, *arguments]) == 2
