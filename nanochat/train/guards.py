@@ -14,7 +14,8 @@ a GPU the device judges, and the host reads the verdict while the next step runs
 evaluated or saved. Where the host computes it knows at once.
 
 What follows: the sentence names the row, the documents in it and their text. `rollback` then goes on from the newest checkpoint and leaves
-the batch out on the way; before there is one, from the weights of the step before. A second bad step at the same place stops the run.
+the batch out on the way; before there is one, from the weights of the step before, unless those are ruined: then, as after a second bad
+step at the same place, the run stops.
 """
 
 import dataclasses
@@ -106,6 +107,7 @@ class Guard:
         self.pending: deque[Step] = deque()
         self.left_out: set[int] = set()  # steps whose first batches are passed over
         self.last_bad: int | None = None
+        self.good: tuple | None = None  # number and first batch of the last good step
 
     # -- in a step ----------------------------------------------------------------------------------------------------
 
@@ -158,6 +160,7 @@ class Guard:
             heard.stop |= any(row[STOP] for row in told)
             if told[0][GOOD]:
                 self.losses.last.append(self.loss)
+                self.good = (step.number, step.drawn[0][0])
                 heard.losses.append(self.loss)
             elif self._leave_out(step, told):
                 return Heard(went_back=True)
@@ -175,6 +178,11 @@ class Guard:
             raise UserError(f"{reason}{soon}; lower --lr_scale (now {self.settings.lr_scale:g}){another} and run again")
         self.last_bad = step.number
         path = common.from_first(self.newest)
+        if path is None and not math.isfinite(self.loss) and common.from_first(self._is_ruined):
+            raise UserError(
+                f"{reason}; the loss of the batch of step {self.good[0]}, which had been good, is no number any more: the model is ruined "
+                f"and there is no checkpoint to go back to; lower --lr_scale (now {self.settings.lr_scale:g}) and start again"
+            )
         self.run.say(f"{reason}; " + (f"back to {path.name}, and on without that batch" if path else "goes on without that batch"))
         if path is None:
             return False
@@ -196,12 +204,10 @@ class Guard:
 
     def _where(self, drawn: list[tuple], process: int) -> str:
         """The worst row of what this process drew: its place, its documents and the beginning of its text."""
-        devices = [self.compute.device] if self.compute.device.type == "cuda" else []
-        with torch.no_grad(), torch.random.fork_rng(devices):
-            batch, sources = drawn[_worst([self._loss(batch) for batch, _ in drawn]) if len(drawn) > 1 else 0]
-            n = len(_tokens(batch))
-            # A row as often as a batch has rows: a compiled model knows that shape.
-            worst = _worst([self._loss(_take(batch, [row] * n)) for row in range(n)]) if n > 1 else 0
+        batch, sources = drawn[_worst([self._loss(batch) for batch, _ in drawn]) if len(drawn) > 1 else 0]
+        n = len(_tokens(batch))
+        # A row as often as a batch has rows: a compiled model knows that shape.
+        worst = _worst([self._loss(_take(batch, [row] * n)) for row in range(n)]) if n > 1 else 0
         text = f"row {worst + 1} of {n} in process {process}"
         if worst < len(sources):
             documents = list(dict.fromkeys(sources[worst]))
@@ -210,8 +216,14 @@ class Guard:
         beginning = _beginning(_tokens(batch)[worst])
         return text + (f": {beginning!r}" if beginning else "")
 
+    def _is_ruined(self) -> bool:
+        """Whether a step has left weights that give no numbers: a batch that was good is no longer."""
+        return self.good is not None and not math.isfinite(self._loss(self.good[1]))
+
     def _loss(self, batch) -> float:
-        return float(self.loss_fn(self.model, batch)[0])
+        devices = [self.compute.device] if self.compute.device.type == "cuda" else []
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            return float(self.loss_fn(self.model, batch)[0])
 
 
 def _worst(losses: list[float]) -> int:

@@ -112,7 +112,7 @@ class _Fit:
         meta = {**meta, "tokens_per_step": self.tokens_per_step}
         self.saving = Saving(run, settings, self.model, self.optimizer, batches, meta, best)
         self.guard = Guard(run, settings, self.model, batches, loss_fn, self.saving.newest, self._go_back)
-        self.watchdog = Watchdog(settings.hang_minutes, run.folder)
+        self.watchdog = Watchdog(settings.hang_minutes, run.folder, self.model)
         self.step, self.seconds = 0, 0.0  # optimizer steps done, and the time they took without evaluations and saves
         self.first, self.waited, self.observed = 0, 0.0, {}  # steps done before; seconds waited for data; what the observer saw last
         self.loss_sum, self.loss_weight = 0.0, 0.0  # running mean of the loss
@@ -226,7 +226,8 @@ class _Fit:
     def _evaluate(self) -> dict[str, float]:
         """What `evaluate` measures; the random state is as before, so that evaluating changes no training."""
         devices = [self.compute.device] if self.compute.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), self.watchdog.every_forward(self.model, f"evaluation after step {self.step}"):
+        self.watchdog.beat(f"evaluation after step {self.step}")
+        with torch.random.fork_rng(devices):
             began = time.monotonic()
             self.model.eval()
             measured = {name: float(value) for name, value in self.evaluate_fn(self.model).items()}

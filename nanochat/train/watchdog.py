@@ -14,39 +14,33 @@ LOOKS = 20  # times that the watchdog looks before it ends the process
 
 
 class Watchdog:
-    """Within its context the process ends with exit code 1 when nobody has called `beat` for `minutes`; 0: never.
+    """Within its context the process ends with exit code 1 when nobody has called `beat` for `minutes`; 0: never. Each forward pass of
+    `model` is a beat: an evaluation, or the sampling of answers, may take long as long as it moves.
 
     The stacks of all threads and a sentence go to stderr; the sentence also into `folder`, where the first process and whoever started
     the run look for the reason of a failure. Time in which the process was stopped (SIGSTOP, a machine that slept) does not count.
     """
 
-    def __init__(self, minutes: float, folder: Path):
-        self.seconds, self.folder = 60 * minutes, folder
+    def __init__(self, minutes: float, folder: Path, model: torch.nn.Module | None = None):
+        self.seconds, self.folder, self.model = 60 * minutes, folder, model
         self.doing, self.beats = "starting", 0
-        self._over = threading.Event()
+        self._over, self._hooks = threading.Event(), []
 
     def __enter__(self) -> "Watchdog":
         if self.seconds > 0:
+            if self.model is not None:
+                self._hooks = [self.model.register_forward_pre_hook(lambda *_: self.beat(self.doing))]
             threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         return self
 
     def __exit__(self, *_) -> None:
         self._over.set()
+        for hook in self._hooks:
+            hook.remove()
 
     def beat(self, doing: str) -> None:
         """The process has got so far, and begins with `doing`."""
         self.doing, self.beats = doing, self.beats + 1
-
-    @contextlib.contextmanager
-    def every_forward(self, model: torch.nn.Module, doing: str):
-        """Within the block each forward pass of `model` is a beat: what takes long must still move."""
-        handle = model.register_forward_pre_hook(lambda *_: self.beat(doing))
-        self.beat(doing)
-        try:
-            yield
-        finally:
-            handle.remove()
-            self.beat(doing)
 
     def _watch(self) -> None:
         seen, idle = -1, 0

@@ -159,6 +159,16 @@ def test_a_run_without_a_checkpoint_goes_on_from_the_weights_of_the_step_before(
     assert "goes on without that batch" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("lags", [False, True])
+def test_weights_that_a_step_ruined_are_told_from_a_bad_batch(make_run, make_gpt, tokenizer, monkeypatch, lags):
+    monkeypatch.setattr(guards, "lags", lambda device: lags)
+    with pytest.raises(UserError) as error:
+        start(make_run(steps=9, lr_scale=1e30), make_gpt(), tokenizer, poisoned(99))
+    said = str(error.value)
+    assert re.search(r"the loss became (nan|inf) at step 2, .* of the batch of step 1, which had been good, is no number any more", said)
+    assert "the model is ruined" in said and "lower --lr_scale (now 1e+30) and start again" in said and "without that batch" not in said
+
+
 def test_a_second_bad_step_at_the_same_place_stops_the_run(make_run, make_gpt, tokenizer):
     run = make_run(steps=12, save_every=4)
     with pytest.raises(UserError, match="at step 8, .*soon after a batch was left out at step 7; lower --lr_scale") as error:

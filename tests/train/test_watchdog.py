@@ -108,9 +108,39 @@ def test_without_minutes_there_is_no_watch_and_after_it_nothing_is_left(tmp_path
     with Watchdog(0, tmp_path):
         assert threading.active_count() == before
     model = torch.nn.Linear(1, 1)
-    with Watchdog(5, tmp_path) as watchdog, watchdog.every_forward(model, "evaluation"):
-        beats = watchdog.beats
+    with Watchdog(5, tmp_path, model) as watchdog:
+        watchdog.beat("evaluation")
         model(torch.zeros(1, 1))
-        assert watchdog.beats == beats + 1 and threading.active_count() == before + 1
+        assert (watchdog.beats, watchdog.doing) == (2, "evaluation") and threading.active_count() == before + 1
     model(torch.zeros(1, 1))
-    assert watchdog.beats == beats + 2, "the end of the evaluation is one, a forward pass after it is none"
+    assert watchdog.beats == 2, "a forward pass after it is none"
+
+
+SAMPLES = """
+import time
+import torch
+from nanochat import common
+from nanochat.pipeline.stage import Run
+from nanochat.train.loop import fit
+from tests.train.conftest import Config, CountingBatches
+
+class Sampled(CountingBatches):
+    def __next__(self):  # asks the model for longer than a step may take without moving
+        for _ in range(6):
+            time.sleep(0.3)
+            model(torch.zeros(1, 16))
+        return super().__next__()
+
+config = Config(log_every=1, eval_every=0, save_minutes=0.0, steps=2, hang_minutes=0.02)
+folder = common.base_dir() / "stages" / "chat_rl"
+folder.mkdir(parents=True, exist_ok=True)
+run = Run("chat_rl", "", folder, config, identity="run 1", compute=common.Compute(torch.device("cpu"), torch.float32, 0, 1))
+model = torch.nn.Linear(16, 1)
+loss = lambda model, batch: (model(batch[0].float()).square().mean(), {})
+fit(run, config, model=model, batches=Sampled(), loss_fn=loss, meta={"model_config": {}})
+"""
+
+
+def test_drawing_a_batch_may_take_long_as_long_as_the_model_moves(base_dir, repository):
+    done = subprocess.run([sys.executable, "-c", SAMPLES], cwd=repository, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
