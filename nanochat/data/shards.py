@@ -33,6 +33,7 @@ from nanochat.data.tokenizer import Tokenizer
 FORMAT = 1  # raise when the files change their meaning
 BATCH = 512  # documents encoded at a time
 POLL = 0.5  # seconds between looks at what other processes have finished
+PATIENCE = 30.0  # minutes in which they must have written something, where the stage does not say (--hang_minutes)
 
 
 class TokenShard(Sequence):
@@ -78,7 +79,8 @@ def open_tokens(folder: Path) -> TokenShard:
 def open_shard(source: Source, tokenizer: Tokenizer, split: str, run=None) -> TokenShard:
     """The tokenised `split` of `source`, tokenising what is not there yet. Call it from every process of the run.
 
-    `run` (a stage's Run) is asked between parts whether to stop, when it is the only process.
+    `run` (a stage's Run) is asked between parts whether to stop, when it is the only process, and for how long to wait for others that
+    get no further. UserError when that is over.
     """
     parts = source.parts[split]
     folders = [_folder(part, tokenizer) for part in parts]
@@ -110,7 +112,7 @@ def open_shard(source: Source, tokenizer: Tokenizer, split: str, run=None) -> To
             f"tokenised {len(missing)} part{'s' * (len(missing) > 1)} of '{source.name}' ({split}): "
             f"{tokens / 1e6:.1f} M tokens in {time.time() - started:.0f} s"
         )
-    _wait_for_others(folders)
+    _wait_for_others(folders, source.name, 60 * getattr(getattr(run, "config", None), "hang_minutes", PATIENCE))
     return TokenShard(folders, source.name, split)
 
 
@@ -176,8 +178,27 @@ def _valid(folder: Path) -> bool:
         return False
 
 
-def _wait_for_others(folders: list[Path]) -> None:
-    """Returns when every part is there. By looking, not by a barrier: tokenising may outlast a process group's timeout."""
-    waiting = list(folders) if common.world_size() > 1 else []
+def _wait_for_others(folders: list[Path], name: str, seconds: float) -> None:
+    """Returns when every part is there. By looking, not by a barrier: tokenising may outlast a process group's timeout.
+
+    UserError when for so many `seconds` (0: however long) nothing was written."""
+    waiting, before, since = list(folders) if common.world_size() > 1 else [], None, time.monotonic()
     while waiting := [folder for folder in waiting if not _valid(folder)]:
+        now = len(waiting), _written_aside(base_dir() / "tokens")
+        if now != before:
+            before, since = now, time.monotonic()
+        elif 0 < seconds < time.monotonic() - since:
+            raise UserError(
+                f"process {common.rank()} waits in vain for {len(waiting)} of {len(folders)} parts of '{name}' from other processes: "
+                f"nothing was written for {common.duration(seconds)}; see what became of them and run it again"
+            )
         time.sleep(POLL)
+
+
+def _written_aside(tokens: Path) -> int:
+    """Bytes of the parts that are being made."""
+    sizes = 0
+    for path in tokens.glob(".*.tmp/*"):
+        with contextlib.suppress(OSError):  # it has just got its name
+            sizes += path.stat().st_size
+    return sizes

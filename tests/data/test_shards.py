@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -209,6 +210,38 @@ def test_processes_share_the_parts_and_wait_for_each_other(source, tokenizer, ba
     for thread in threads:
         thread.join(timeout=60)
     assert lengths[0] == lengths[1] and len(parts(base_dir)) == 3
+
+
+@pytest.fixture
+def second_of_two(source, tokenizer, base_dir, one_cpu, monkeypatch):
+    """Text whose first part only another process makes, which is not there; and a stage's run for which 0.6 s without progress are long."""
+    from nanochat.data import shards
+
+    monkeypatch.setattr(shards, "POLL", 0.01)
+    monkeypatch.setattr(shards.common, "world_size", lambda: 2)
+    monkeypatch.setattr(shards.common, "rank", lambda: 1)
+    return source, tokenizer, "train", SimpleNamespace(config=SimpleNamespace(hang_minutes=0.01))
+
+
+def test_a_process_does_not_wait_for_ever_for_one_that_is_gone(second_of_two):
+    with pytest.raises(UserError, match="waits in vain for 2 of 3 parts .* nothing was written for 0.6 s; .* run it again"):
+        open_shard(*second_of_two)
+
+
+def test_a_process_waits_as_long_as_the_other_one_writes(second_of_two, base_dir):
+    def write():
+        aside = base_dir / "tokens" / ".other.1.tmp"
+        aside.mkdir(parents=True)
+        with open(aside / "tokens.bin", "wb", buffering=0) as f:
+            for _ in range(10):
+                time.sleep(0.1)
+                f.write(b"12")
+
+    began = time.monotonic()
+    threading.Thread(target=write).start()
+    with pytest.raises(UserError, match="waits in vain"):
+        open_shard(*second_of_two)
+    assert time.monotonic() - began > 1.4
 
 
 def test_runs_that_need_the_same_text_at_the_same_time_tokenise_it_once(source, tokenizer, base_dir, one_cpu, monkeypatch):
