@@ -4,6 +4,8 @@ Read from what the stages write anyway, on any machine that sees the base direct
 """
 
 import math
+import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +37,8 @@ def progress_of(stage: StageResult, now: float) -> Progress:
     """Where a stage stands at the time `now`."""
     rows = [row for row in read_lines(stage.folder / "metrics.jsonl") if is_number(row.get("step"))]
     state = stage.state
-    if state == INTERRUPTED and stage.status.get("state") == RUNNING and rows and now - rows[-1].get("time", 0) < QUIET:
+    recent = bool(rows) and now - rows[-1].get("time", 0) < QUIET
+    if state == INTERRUPTED and stage.status.get("state") == RUNNING and recent and not _is_gone(stage):
         state = RUNNING
     step = int(rows[-1]["step"]) if rows else 0
     shared = [row for row in rows if is_number(row.get("progress")) and is_number(row.get("time"))][-RECENT:]
@@ -43,6 +46,20 @@ def progress_of(stage: StageResult, now: float) -> Progress:
     steps = int(stage.config.get("steps") or 0) or (round(shared[-1]["step"] / share) if share else 0)
     left = _left(shared, now) if state == RUNNING else None
     return Progress(stage, state, step, steps, left, _checkpoint_age(stage, now))
+
+
+def _is_gone(stage: StageResult) -> bool:
+    """Whether the stage's process was one of this machine and is no longer there."""
+    start, pid = (stage.attempts[-1].start or {}) if stage.attempts else {}, stage.status.get("pid")
+    if start.get("host") != socket.gethostname() or not isinstance(pid, int) or pid < 1:
+        return False
+    try:
+        os.kill(pid, 0)  # no signal, only whether there is somebody to send one to
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # somebody else's, or no process could have that number
+        pass
+    return False
 
 
 def _left(shared: list[dict], now: float) -> float | None:

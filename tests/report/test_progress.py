@@ -2,6 +2,8 @@
 
 import json
 import os
+import socket
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -57,6 +59,25 @@ def test_a_stage_that_has_been_quiet_for_long_and_holds_no_lock_was_killed(run):
     training(run)
     start = run.collect(["base_train"]).stages[0].attempts[0].start["time"]
     assert progress_of(run.collect(["base_train"]).stages[0], start + 4000).state == "interrupted"
+
+
+@pytest.fixture
+def ended() -> int:
+    """The number of a process that is no longer there."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+@pytest.mark.parametrize(("host", "alive", "state"), [(None, False, "interrupted"), (None, True, RUNNING), ("elsewhere", False, RUNNING)])
+def test_a_stage_whose_process_is_gone_from_this_machine_was_killed(run, ended, host, alive, state):
+    run.where = {**run.where, "host": host or socket.gethostname()}
+    training(run, pid=os.getpid() if alive else ended)
+    found = run.collect(["base_train"])
+    now = found.stages[0].attempts[0].start["time"] + 42
+    assert progress_of(found.stages[0], now).state == state
+    line = lines_of(found, now)["base_train"]
+    assert ("killed, or the machine went down" in line) is (state != RUNNING) and (" left" in line) is (state == RUNNING)
 
 
 def test_the_speed_of_the_recent_lines_counts(run):
