@@ -320,7 +320,7 @@ def test_all_text_is_tokenised_before_the_first_step_so_that_a_stop_meanwhile_lo
     monkeypatch.setattr(base_train, "fit", fit)
     assert base_train.main(world) == 1
     said = capfd.readouterr().err
-    assert said.count("tokenised") == 2 and "(train)" in said and "(val)" in said
+    assert said.count("tokenised ") == 2 and "(train)" in said and "(val)" in said
 
 
 def launch(world, *options, stage="base_train", processes=1):
