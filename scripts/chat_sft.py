@@ -20,6 +20,7 @@ from nanochat.train.chat import (
     UnseenLoss,
     check_chat,
     check_tool,
+    conversation_counts,
     conversation_loss,
     expressions,
     make_loader,
@@ -27,7 +28,6 @@ from nanochat.train.chat import (
     observer_of,
     set_plans,
     task_inputs,
-    trained_targets,
     training_mixture,
 )
 from nanochat.train.horizon import tell_epochs, tokens_of
@@ -72,7 +72,7 @@ def work(config: Config, run: Run) -> str:
         batches=batches,
         loss_fn=partial(conversation_loss, logger=observer),
         observer=observer,
-        targets=trained_targets,
+        targets=partial(conversation_counts, model),
         evaluate=UnseenLoss(config, run, tokenizer, length),
         meta={**checkpoint.describe(model, tokenizer), "arithmetic_as": written},
         parent=source["id"],

@@ -28,7 +28,7 @@ from nanochat.dag.arithmetic import answers_of, evaluation_batches, prompts_of, 
 from nanochat.dag.expressions import MOST_DIGITS, MOST_OPERATIONS, Batch, ExpressionSettings, ExpressionStream, check_styles
 from nanochat.dag.numbers import format_value
 from nanochat.dag.predictor import TowerConfig
-from nanochat.dag.relaxed import RELAXATIONS, relaxed_loss
+from nanochat.dag.relaxed import RELAXATIONS, relaxed_counts, relaxed_loss
 from nanochat.dag.stream import PlanBatches, planned_questions
 from nanochat.dag.surface import STYLES
 from nanochat.dag.variants import VARIANTS, Variant
@@ -143,10 +143,10 @@ def work(config: Config, run: Run) -> str:
         return match(model, unseen, variant) | ({"problem_match": problem_match(model, told)} if told else {})
 
     observer = variant.logger(model) if variant.logger else None
-    loss = variant.loss if config.execution == "hard" else partial(relaxed_loss, config.execution)
-    loss_fn = partial(loss, logger=observer)
-    metrics = fit(run, config, model=model, batches=batches, loss_fn=loss_fn, evaluate=evaluate, observer=observer, meta=meta,
-                  best=checkpoint.Criterion("answer_match", "higher"))  # fmt: skip
+    hard = config.execution == "hard"
+    loss, counts = (variant.loss, variant.counts) if hard else (partial(relaxed_loss, config.execution), relaxed_counts)
+    metrics = fit(run, config, model=model, batches=batches, loss_fn=partial(loss, logger=observer), targets=partial(counts, model),
+                  evaluate=evaluate, observer=observer, meta=meta, best=checkpoint.Criterion("answer_match", "higher"))  # fmt: skip
     examples = config.steps * config.device_batch * compute.world
     run.result(params=params, examples=examples, **metrics)
     problems = f", of word problems {100 * metrics['problem_match']:.0f} %" if told else ""

@@ -28,6 +28,7 @@ from nanochat.train.chat import (
     UnseenLoss,
     check_chat,
     check_tool,
+    conversation_counts,
     conversation_loss,
     expressions,
     make_loader,
@@ -35,7 +36,6 @@ from nanochat.train.chat import (
     observer_of,
     set_plans,
     task_inputs,
-    trained_targets,
     training_mixture,
 )
 from nanochat.train.horizon import tell_epochs, tokens_of
@@ -86,7 +86,7 @@ def work(config: Config, run: Run) -> str:
         batches=_batches(config, run, tokenizer, model.config.sequence_len),
         loss_fn=partial(conversation_loss, logger=observer),
         observer=observer,
-        targets=trained_targets,
+        targets=partial(conversation_counts, model),
         evaluate=lambda model: {**unseen(model), "val_bpb": _val_bpb(config, run, tokenizer, model)},
         meta={**checkpoint.describe(model, tokenizer), "arithmetic_as": config.arithmetic_as, "tower": tower},
         parent=base["id"],

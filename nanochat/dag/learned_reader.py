@@ -9,8 +9,16 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from nanochat.dag.words import Words
+
 WHOLE, DECIMALS = 9, 4  # places before and after the point
 WINDOW = 16  # tokens of a number, its last ones if it has more
+
+
+def readable(exact: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which of the numbers `present` (B, N) the places can hold, by their `exact` values (B, N); their sizes in units of the last place."""
+    scaled = torch.where(exact.isfinite(), exact.abs(), torch.inf) * 10.0**DECIMALS
+    return present & (scaled < 10.0 ** (WHOLE + DECIMALS)), scaled
 
 
 class LearnedReader(nn.Module):
@@ -45,11 +53,15 @@ class LearnedReader(nn.Module):
         return torch.where(minus > 0, -size, size).detach(), digits, minus
 
     def loss(self, exact: torch.Tensor, present: torch.Tensor, digits: torch.Tensor, minus: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of a decision, over the numbers `present` (B, N) whose `exact` values (B, N) the places can hold."""
-        scaled = torch.where(exact.isfinite(), exact.abs(), torch.inf) * 10.0**DECIMALS
-        fits = present & (scaled < 10.0 ** (WHOLE + DECIMALS))
+        """Mean cross-entropy of a decision, over the numbers that can be read."""
+        fits, scaled = readable(exact, present)
         whole = torch.where(fits, scaled, 0.0).round()
         gold = torch.div(whole[..., None], self.power, rounding_mode="floor").long() % 10  # (B, N, places)
         nll = F.cross_entropy(digits.flatten(0, 2), gold.flatten(), reduction="none").view_as(gold).sum(-1)
         nll = nll + F.binary_cross_entropy_with_logits(minus, (exact < 0).float(), reduction="none")
         return torch.where(fits, nll, 0.0).sum() / fits.sum().clamp(min=1) / (WHOLE + DECIMALS + 1)
+
+
+def reading_counts(reader: LearnedReader | None, words: Words) -> dict[str, torch.Tensor]:
+    """Over how many numbers the loss of a reader is a mean, under the name of that part; empty for the exact one."""
+    return {} if reader is None else {"read": readable(words.values, words.n_present)[0].sum()}

@@ -15,8 +15,10 @@ import torch
 import torch.nn.functional as F
 
 from nanochat.dag.executor import IDENTITY, NO_STEP
+from nanochat.dag.means import mean_where
 from nanochat.dag.planner import gather
 from nanochat.dag.predictor import TowerOutput
+from nanochat.dag.words import Words
 
 
 @dataclass
@@ -31,34 +33,45 @@ class Operands:
     right2: torch.Tensor
 
 
-def structure_loss(output: TowerOutput, either_order: bool = True):
+def structure_loss(output: TowerOutput, either_order: bool = True, weights: dict[str, torch.Tensor] | None = None):
     """Mean cross-entropy of the labelled decisions and how often the choices were right.
 
-    `either_order` False makes the labelled order of add and multiply the only right one for the loss (the figures count either).
+    `either_order` False makes the labelled order of add and multiply the only right one for the loss (the figures count either). `weights`:
+    of the parts that `structure_counts` names.
     Returns (loss, {"operation_loss", "operand_loss", "operation_match", "operand_match"}); zero where nothing is labelled.
     """
     operation, plan = output.labels[0], output.plan
-    known, idle = labelled(output)
+    known, idle = labelled(output.labels, output.present)
     operation_nll = F.cross_entropy(plan.operation_logits.flatten(0, 2), operation.clamp(min=0).flatten(), reduction="none").view_as(
         operation
     )
     operands = _operands(output, known, either_order)
-    operation_loss = _mean(operation_nll, known & ~idle) + _mean(operation_nll, idle)
-    operand_loss = _mean(operands.nll, operands.has1 | operands.has2)
+    operation_loss = mean_where(operation_nll, known & ~idle, weights, "operations") + mean_where(operation_nll, idle, weights, "idle")
+    operand_loss = mean_where(operands.nll, operands.has1 | operands.has2, weights, "operands")
     right = plan.operation_logits.argmax(-1) == operation
     metrics = {
         "operation_loss": operation_loss.detach(),
         "operand_loss": operand_loss.detach(),
-        "operation_match": _mean(right.float(), known),
-        "operand_match": (_mean(operands.right1.float(), operands.has1) + _mean(operands.right2.float(), operands.has2)) / 2,
+        "operation_match": mean_where(right.float(), known),
+        "operand_match": (mean_where(operands.right1.float(), operands.has1) + mean_where(operands.right2.float(), operands.has2)) / 2,
     }
     return operation_loss + operand_loss, metrics
 
 
-def labelled(output: TowerOutput) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, A, D) each: the decisions with a label, and those of them that say that their token does nothing."""
-    operation, slot1, _ = output.labels
-    known = (operation != NO_STEP) & output.present[..., None]
+def structure_counts(words: Words) -> dict[str, torch.Tensor]:
+    """Over how many decisions each part of the structure loss is a mean, scalars: those that do something, that do nothing, and those
+    with a labelled operand."""
+    operation, slot1, slot2 = words.labels
+    known, idle = labelled(words.labels, words.a_present)
+    has1, has2 = _labelled_operands(operation, slot1, slot2, known)
+    return {"operations": (known & ~idle).sum(), "idle": idle.sum(), "operands": (has1 | has2).sum()}
+
+
+def labelled(labels, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, A, D) each: the decisions with a label, and those of them that say that their token does nothing. `labels`: operation and slots
+    of both operands, (B, A, D) each; present (B, A)."""
+    operation, slot1, _ = labels
+    known = (operation != NO_STEP) & present[..., None]
     idle = known & (operation == IDENTITY) & (slot1 < 0)
     idle[..., 1:] = False  # "done" after an operation is part of it
     return known, idle
@@ -66,17 +79,21 @@ def labelled(output: TowerOutput) -> tuple[torch.Tensor, torch.Tensor]:
 
 def whole_plans(output: TowerOutput) -> torch.Tensor:
     """(B,) bool: with earlier decisions as labelled, every operation is chosen right and so are the values of its operands."""
-    operation, (known, _) = output.labels[0], labelled(output)
+    operation, (known, _) = output.labels[0], labelled(output.labels, output.present)
     operands = _operands(output, known, either_order=True)
     right = ((output.plan.operation_logits.argmax(-1) == operation) | ~known).flatten(1)
     return (right & (operands.right1 | ~operands.has1) & (operands.right2 | ~operands.has2)).all(1)
+
+
+def _labelled_operands(operation, slot1, slot2, known):
+    return known & (slot1 >= 0), known & (operation != IDENTITY) & (slot2 >= 0)
 
 
 def _operands(output: TowerOutput, known, either_order: bool) -> Operands:
     plan = output.plan
     operation, slot1, slot2, known = (plan.of_busy(x).flatten(1) for x in (*output.labels, known))
     logits1, logits2 = plan.operand1_logits.flatten(1, 2), plan.operand2_logits.flatten(1, 2)
-    has1, has2 = known & (slot1 >= 0), known & (operation != IDENTITY) & (slot2 >= 0)
+    has1, has2 = _labelled_operands(operation, slot1, slot2, known)
     nll1, right1 = _pointer_nll(logits1, slot1, plan.slot_values)
     nll2, right2 = _pointer_nll(logits2, slot2, plan.slot_values)
     nll = torch.where(has1, nll1, 0.0) + torch.where(has2, nll2, 0.0)
@@ -107,8 +124,3 @@ def _pointer_nll(logits, slot, values):
     # Not a logsumexp of masked numbers: exp() is several times slower where it underflows, and that is nearly everywhere.
     nll = -(torch.where(equal, log_p - peak, 0.0).exp() * equal).sum(-1).clamp(min=1e-30).log() - peak.squeeze(-1)
     return nll, equal.gather(-1, logits.argmax(-1, keepdim=True)).squeeze(-1)
-
-
-def _mean(x, where):
-    where = where.view_as(x)
-    return torch.where(where, x, 0.0).sum() / where.sum().clamp(min=1)

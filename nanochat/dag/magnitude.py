@@ -32,12 +32,14 @@ import torch.nn.functional as F
 
 from nanochat.dag.answer_plan import AnswerPlan, answer_plans
 from nanochat.dag.executor import ADD, DIVIDE, IDENTITY, MULTIPLY, OPERATIONS, SUBTRACT
+from nanochat.dag.means import mean_where
 from nanochat.dag.numbers import NumberTable
 from nanochat.dag.planner import norm
 from nanochat.dag.predictor import PlanLabels, TowerConfig
 from nanochat.dag.token_trunk import Attention, Block, TokenTrunk, parameter_kinds, reset_parameters
 
 SMALLEST = 1e-4  # magnitude that stands for 0
+OPERANDS = ("operand1", "operand2")
 CANCELLED = 1e-13  # share of the larger operand below which a sum counts as 0: float64 holds no more
 
 
@@ -154,20 +156,27 @@ class MagnitudeModel(nn.Module):
         sign, log = self.execute(*whole(sign.double(), log.double()), *sure)
         return torch.where(sign == 0, 0.0, sign * log.exp()).tolist()
 
-    def loss(self, idx, labels: PlanLabels, lengths) -> tuple[torch.Tensor, dict]:
+    def counts(self, idx, labels: PlanLabels, lengths) -> dict[str, torch.Tensor]:
+        """Over how many values, operations and operands the parts of the loss are means."""
+        target = self.targets(answer_plans(idx, labels, lengths, self.table, self.config.bos_id))
+        known = target.known[:, None].expand_as(target.operation)
+        operands = zip(OPERANDS, target.operands, strict=False)
+        return {"values": target.has_value.sum(), "operations": known.sum()} | {n: (known & (slot >= 0)).sum() for n, slot in operands}
+
+    def loss(self, idx, labels: PlanLabels, lengths, weights=None) -> tuple[torch.Tensor, dict]:
         """Squared errors of sign and log magnitude, and -log p of operations and operands, at the answer token, all with weight 1."""
         target = self.targets(answer_plans(idx, labels, lengths, self.table, self.config.bos_id))
         output, rows = self(idx), torch.arange(len(idx), device=idx.device)
         here = (rows, lengths - 1)
         sign, log = (x.float() for x in to_log(target.value))
-        sign_loss = _mean((output.sign[here] - sign).square(), target.has_value)
-        log_loss = _mean((output.log[here] - log).square(), target.has_value)
+        sign_loss = mean_where((output.sign[here] - sign).square(), target.has_value, weights, "values")
+        log_loss = mean_where((output.log[here] - log).square(), target.has_value, weights, "values")
         known = target.known[:, None].expand_as(target.operation)
-        operation_loss, operation_match = _choice(output.operation_probs[here], target.operation, known)
+        operation_loss, operation_match = _choice(output.operation_probs[here], target.operation, known, weights, "operations")
         metrics = {"sign_loss": sign_loss, "log_loss": log_loss, "operation_loss": operation_loss, "operation_match": operation_match}
         total = sign_loss + log_loss + operation_loss
-        for name, slot in zip(("operand1", "operand2"), target.operands, strict=False):
-            loss, metrics[f"{name}_match"] = _choice(getattr(output, f"{name}_probs")[here], slot, known & (slot >= 0))
+        for name, slot in zip(OPERANDS, target.operands, strict=False):
+            loss, metrics[f"{name}_match"] = _choice(getattr(output, f"{name}_probs")[here], slot, known & (slot >= 0), weights, name)
             total = total + loss
         return total, {"said": target.known.float().mean(), **{k: v.detach() for k, v in metrics.items()}}
 
@@ -240,11 +249,7 @@ class PointerModel(MagnitudeModel):
         return Targets(plan.leaf, plan.has_leaf, plan.operation, plan.known, (plan.operand1, plan.operand2))
 
 
-def _choice(probability, target, where):
+def _choice(probability, target, where, weights, part):
     """Mean -log p of the target where it counts, and how often it is the likeliest. probability (..., n), the rest (...)."""
     p = probability.gather(-1, target.clamp(min=0)[..., None]).squeeze(-1)
-    return _mean(-p.clamp(min=1e-30).log(), where), _mean((probability.argmax(-1) == target).float(), where)
-
-
-def _mean(x, where):
-    return torch.where(where, x, 0.0).sum() / where.sum().clamp(min=1)
+    return mean_where(-p.clamp(min=1e-30).log(), where, weights, part), mean_where((probability.argmax(-1) == target).float(), where)

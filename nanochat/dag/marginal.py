@@ -20,14 +20,14 @@ from nanochat.dag.planner import pick
 PLACES = 8  # in a row at most so many numbers are explained, the first ones
 
 
-def places_of(idx: torch.Tensor, output, kind: torch.Tensor, everywhere: bool):
+def places_of(idx: torch.Tensor, of_token: torch.Tensor, labels: tuple | None, kind: torch.Tensor, everywhere: bool):
     """(B, T) bool: a token of idx (B, T) that may print and is followed by a number; without `everywhere` only where no plan is
-    labelled. kind (V,): what a token means to the reader."""
+    labelled. of_token, labels: of a TowerOutput; kind (V,): what a token means to the reader."""
     following = torch.cat([kind[idx[:, 1:]], torch.zeros_like(kind[idx[:, :1]])], dim=1)
-    begins = (output.of_token >= 0) & ((following == DIGIT) | (following == MINUS))
-    if everywhere or output.labels is None:
+    begins = (of_token >= 0) & ((following == DIGIT) | (following == MINUS))
+    if everywhere or labels is None:
         return begins
-    return begins & (output.labels[0][..., 0] == NO_STEP).gather(1, output.of_token.clamp(min=0))
+    return begins & (labels[0][..., 0] == NO_STEP).gather(1, of_token.clamp(min=0))
 
 
 def plans_nll(nll, targets, streams, log_w, gate):

@@ -20,10 +20,11 @@ import torch.nn.functional as F
 from nanochat.dag.cache import TowerCache
 from nanochat.dag.emission import NumberPrinter, latch, mixture_logits, mixture_nll
 from nanochat.dag.labels import GATE_CLOSED, GATE_OPEN, plan_tensors
-from nanochat.dag.losses import structure_loss
+from nanochat.dag.losses import structure_counts, structure_loss
 from nanochat.dag.marginal import places_of, with_plans
+from nanochat.dag.means import mean_where
 from nanochat.dag.planner import gather
-from nanochat.dag.predictor import DagTower, TowerConfig
+from nanochat.dag.predictor import DagTower, PlanLabels, TowerConfig
 from nanochat.dag.rounding import written
 
 HEARD = 0.1  # how much of the tower's, the gate's and the rounding's gradient reaches the GPT: its own text comes first
@@ -67,7 +68,7 @@ def value_features(value: torch.Tensor) -> torch.Tensor:
 
 
 class DagBranch(nn.Module):
-    """The optional branch of a GPT (interface: `layer`, call, `mix`, `loss`, `init_state`, `labels`)."""
+    """The optional branch of a GPT (interface: `layer`, call, `mix`, `loss`, `init_state`, `labels`, `counts`)."""
 
     def __init__(self, config: BranchConfig, tokenizer):
         super().__init__()
@@ -128,7 +129,8 @@ class DagBranch(nn.Module):
         side = {"following": following, "gate": carried, "gate_logit": logit, "speaks": speaks, "result": result, "output": output,
                 "hidden": x, "contribution": delta, "mixed": mixed, "decimals": decimals}  # fmt: skip
         if self.training and output is not None and self.config.plans > 1:
-            side["places"] = places_of(idx, output, self.tower.table.kind, self.config.plans_at == "everywhere")
+            everywhere = self.config.plans_at == "everywhere"
+            side["places"] = places_of(idx, output.of_token, output.labels, self.tower.table.kind, everywhere)
         if plan is not None and self.training:
             side["loss"], side["metrics"] = self._auxiliary_loss(output, side, plan, rounding, known)
         return mixed, side
@@ -167,31 +169,47 @@ class DagBranch(nn.Module):
         config = self.config.tower
         return plan_tensors(documents, idx, self.tower.table, config.bos_id, config.steps, config.mode, self.config.hindsight)
 
+    def counts(self, idx, plan: PlanLabels) -> dict[str, torch.Tensor]:
+        """Over how much the parts of the auxiliary loss are means, scalars by the names that `plan.weights` then have: of the labels alone,
+        without a forward pass. The labels keep the words that were read."""
+        words = plan.words = self.tower.read(idx, plan)
+        counts = structure_counts(words)
+        if plan.gate is None:
+            return counts
+        of_token = words.of_token
+        result = words.labelled_results().gather(1, of_token.clamp(min=0))
+        speaks = (of_token >= 0) & result.isfinite()
+        places = places_of(idx, of_token, words.labels, self.tower.table.kind, self.config.plans_at == "everywhere")
+        parts = gate_parts(plan.gate, of_token, speaks, places if self.config.plans > 1 else None)
+        parts |= written(idx, result, parts["open"], self.printer, self.tower.table.kind).parts()
+        return counts | {name: where.sum() for name, where in parts.items()}
+
     def _auxiliary_loss(self, output, side, plan, rounding, known):
-        logit, speaks = side["gate_logit"], side["speaks"]
-        structure, metrics = structure_loss(output)
+        logit, weights = side["gate_logit"], plan.weights
+        structure, metrics = structure_loss(output, weights=weights)
         loss = self.config.structure_weight * structure
         if plan.gate is not None:
-            opened, closed = speaks & (plan.gate == GATE_OPEN), (output.of_token >= 0) & (plan.gate == GATE_CLOSED)
-            if "places" in side:  # there the answer tells the gate
-                closed = closed & ~side["places"]
+            opened, closed = gate_parts(plan.gate, output.of_token, side["speaks"], side.get("places")).values()
             nll = -F.logsigmoid(torch.where(opened, logit, -logit))
-            gate_loss = _mean(nll, opened) + _mean(nll, closed)
+            gate_loss = mean_where(nll, opened, weights, "open") + mean_where(nll, closed, weights, "closed")
             loss = loss + self.config.gate_weight * gate_loss
-            rounding_loss = known.nll(rounding)
+            rounding_loss = known.nll(rounding, weights)
             loss = loss + self.config.structure_weight * rounding_loss
             metrics |= {
                 "rounding_loss": rounding_loss.detach(),
                 "gate_loss": gate_loss.detach(),
-                "gate_open": _mean(logit.sigmoid(), opened).detach(),
-                "gate_closed": _mean(logit.sigmoid(), closed).detach(),
+                "gate_open": mean_where(logit.sigmoid(), opened).detach(),
+                "gate_closed": mean_where(logit.sigmoid(), closed).detach(),
             }
         return loss, {f"dag/{k}": v for k, v in metrics.items()}
 
 
+def gate_parts(gate, of_token, speaks, places) -> dict[str, torch.Tensor]:
+    """(B, T) each: where the gate is to be open, and where closed. gate (B, T) labels; of_token, speaks (B, T); `places` (B, T) or None:
+    where the answer tells the gate."""
+    closed = (of_token >= 0) & (gate == GATE_CLOSED)
+    return {"open": speaks & (gate == GATE_OPEN), "closed": closed if places is None else closed & ~places}
+
+
 def _norm(x):
     return F.rms_norm(x, (x.shape[-1],))
-
-
-def _mean(x, where):
-    return torch.where(where, x, 0.0).sum() / where.sum().clamp(min=1)

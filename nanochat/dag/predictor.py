@@ -16,10 +16,11 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from nanochat.dag.alternatives import Alternatives, best_plans
-from nanochat.dag.executor import CONSTANTS, IDENTITY, NO_REFERENCE, execute
+from nanochat.dag.executor import CONSTANTS, execute
 from nanochat.dag.learned_reader import LearnedReader
-from nanochat.dag.numbers import DECIMALS, NumberTable, Reading, absorbed_by, documents_of, read_numbers
+from nanochat.dag.numbers import DECIMALS, NumberTable, Reading
 from nanochat.dag.planner import Plan, Planner, Rotary, Slots, gather, norm, pick
+from nanochat.dag.words import Words, last_results, read_words
 
 DEEPEST_BRACKET = 7
 SMALL, SMALL_STD = 5, 0.5  # whole numbers below this are told apart, at first by so much
@@ -48,13 +49,16 @@ class TowerConfig:
 class PlanLabels:
     """Gold plans per token: operation (B, T, D) int64 (NO_STEP unknown), operand1 and operand2 (B, T, D) references in the
     executor's form; gate (B, T): 1 where a computed number is printed next, 0 where not, -1 unknown, or None; decimals (B,): one of
-    DECIMALS, how the number after a row's last token is printed, -1 unknown, or None."""
+    DECIMALS, how the number after a row's last token is printed, -1 unknown, or None. `words`: of the labelled tokens, if they were
+    read before. `weights`: of the parts of the loss by name, see train/weighing.py; None: 1 each."""
 
     operation: torch.Tensor
     operand1: torch.Tensor
     operand2: torch.Tensor
     gate: torch.Tensor | None = None
     decimals: torch.Tensor | None = None
+    words: Words | None = None
+    weights: dict[str, torch.Tensor] | None = None
 
 
 @dataclass
@@ -161,23 +165,24 @@ class DagTower(nn.Module):
         x = norm(x + self.depth_embedding(depth.clamp(0, DEEPEST_BRACKET)))
         return x if hidden is None else x + self.from_model(norm(hidden.float()))  # the tower computes in float32 throughout
 
+    def read(self, idx, labels: PlanLabels | None = None, lengths=None) -> Words:
+        """The words of idx (B, T), see words.py; of `labels` those that were read before."""
+        if labels is not None and labels.words is not None:
+            return labels.words
+        return read_words(idx, self.table, self.config.bos_id, self.config.steps, labels, lengths)
+
     def forward(self, idx, hidden=None, labels: PlanLabels | None = None, lengths=None, keep_words=False, busy_only=False):
         """idx (B, T) int64; hidden (B, T, H) of a GPT or None; labels give plans to follow where known; lengths (B,) if right-padded;
         `busy_only`, with labels: tokens that neither compute nor have a labelled operand get no result (cheaper, for training).
 
         Returns a TowerOutput; with `keep_words` also what incremental decoding needs (see cache.TowerCache.fill).
         """
-        document = documents_of(idx, self.config.bos_id)
-        reading = read_numbers(idx, self.table, document)
-        real = torch.ones_like(reading.number)
-        if lengths is not None:
-            real = torch.arange(idx.shape[1], device=idx.device) < lengths[:, None]
-        kept = real & ~reading.absorbed if lengths is None else real & ~_absorbed_within(reading, lengths)
-        word, present = pick(kept)
-        number_of_word = kept.long().cumsum(1) - 1  # (B, T): which word a kept token is
+        words = self.read(idx, labels, lengths)
+        reading, word, present, doc = words.reading, words.word, words.present, words.document
+        n_at, n_present, a_at, a_present, at = words.n_at, words.n_present, words.a_at, words.a_present, words.at
         of_words = (gather(x, word) for x in (idx, reading.number, reading.value, reading.depth))
         x = self.embed(*of_words, None if hidden is None else gather(hidden, word))
-        mask, doc = None, gather(document, word)
+        mask = None
         if not bool((doc == doc[:, :1])[present].all()):
             causal = torch.ones(doc.shape[1], doc.shape[1], dtype=torch.bool, device=idx.device).tril()
             mask = (causal & (doc[:, :, None] == doc[:, None, :]))[:, None]
@@ -188,19 +193,15 @@ class DagTower(nn.Module):
         x = norm(x)
         names = self.planner.mentions(x, embedded, doc)
 
-        is_number, is_anchor = gather(reading.number, word) & present, gather(reading.anchor, word) & present
-        n_at, n_present = pick(is_number)
-        a_at, a_present = pick(is_anchor)
         a_hidden, a_doc = gather(x, a_at), gather(doc, a_at)
         asked = gather(names[:, :, 1:].flatten(2), a_at).unflatten(-1, (-1, x.shape[-1]))
-        at = gather(word, a_at)
-        given_operation = None if labels is None else gather(labels.operation.flatten(2), at)
+        given_operation, *given = words.labels or (None,)
         logits, operation, active = self.planner.choose_operations(a_hidden, given_operation)
         slots = self._slots(x, names[:, :, 0], n_at, n_present, doc, a_hidden, a_at, a_doc, active & a_present[..., None])
-        given = None if labels is None else self._given(labels, at, a_present, number_of_word, n_at, n_present, a_at, kept)
+        given = tuple(given) or None
         planned = (a_hidden, asked, a_at, a_doc, logits, operation)
         plan, idle = self._plan(*planned, slots, given, active & a_present[..., None], busy_only)
-        values, reading_loss = gather(gather(reading.value, word), n_at), None
+        values, reading_loss = words.values, None
         if self.reader is not None:
             ends = gather(word, n_at)
             before = torch.where(n_at > 0, gather(word, (n_at - 1).clamp(min=0)), -1)
@@ -212,10 +213,8 @@ class DagTower(nn.Module):
         self.run(plan, known)
         if idle is not None:
             plan.result = plan.result.masked_fill(idle, torch.nan)
-        golds = None if given is None else (given_operation, *given)
-        of_token = _speaks_for(reading, kept)
-        output = TowerOutput(a_hidden, at, a_present, of_token, plan, golds, reading, a_at, a_doc, asked, slots, reading_loss)
-        return (output, (word, present, x, embedded, names[:, :, 0], caches, is_number, a_at, active)) if keep_words else output
+        output = TowerOutput(a_hidden, at, a_present, words.of_token, plan, words.labels, reading, a_at, a_doc, asked, slots, reading_loss)
+        return (output, (word, present, x, embedded, names[:, :, 0], caches, words.is_number, a_at, active)) if keep_words else output
 
     def _plan(self, hidden, asked, at, document, logits, operation, slots, given, active, busy_only):
         """The plan of A tokens, and with `busy_only` which of them (B, A) were not asked for operands, since they neither compute nor have
@@ -238,8 +237,7 @@ class DagTower(nn.Module):
         steps = self.config.steps
         values = execute(plan.operation.flatten(1), plan.operand1.flatten(1), plan.operand2.flatten(1), known)
         values = values.unflatten(1, (-1, steps))  # (B, A, D)
-        last = ((plan.operation != IDENTITY).long().cumprod(-1).sum(-1) - 1).clamp(min=0)
-        plan.result = values.gather(2, last[..., None]).squeeze(-1)
+        plan.result = last_results(plan.operation, values)
         plan.slot_values = torch.cat([known, values.flatten(1)], dim=1)
 
     def _slots(self, x, names, n_at, n_present, doc, a_hidden, a_at, a_doc, active) -> Slots:
@@ -256,56 +254,11 @@ class DagTower(nn.Module):
             present=torch.cat([n_present, active.flatten(1)], dim=1),
         )
 
-    def _given(self, labels: PlanLabels, at, a_present, number_of_word, n_at, n_present, a_at, kept):
-        """Slots (B, A, D) of the labelled operands, -1 where there is no label or the value cannot be pointed to."""
-        steps, n_constants = self.config.steps, len(CONSTANTS)
-        numbers = n_at.shape[1]
-        width = number_of_word.shape[1]
-        slot_of_word = torch.full((2, len(at), width + 1), -1, dtype=torch.long, device=at.device)  # as a number, as an anchor; last: none
-        for row, index, present in ((0, n_at, n_present), (1, a_at, a_present)):
-            slot_of_word[row].scatter_(
-                1, torch.where(present, index, width), torch.arange(index.shape[1], device=at.device).expand_as(index)
-            )
-        slot_of_word[:, :, width] = -1
-        out = []
-        for reference in (labels.operand1, labels.operand2):
-            r = gather(reference.flatten(2), at)
-            token, part = r.clamp(min=0) // (steps + 1), r.clamp(min=0) % (steps + 1)
-            token = token.clamp(max=width - 1).flatten(1)
-            word = torch.where(kept.gather(1, token), number_of_word.gather(1, token), width)
-            as_number, as_anchor = (gather(s, word).view_as(r) for s in slot_of_word)
-            slot = torch.where(
-                part == 0,
-                torch.where(as_number >= 0, n_constants + as_number, -1),
-                torch.where(as_anchor >= 0, n_constants + numbers + as_anchor * steps + part - 1, -1),
-            )
-            slot = torch.where(r >= 0, slot, torch.where(r > NO_REFERENCE // 2, -1 - r, -1))
-            out.append(torch.where(a_present[..., None], slot, -1))
-        return tuple(out)
-
 
 def _written_at(values, at, present, new):
     """`values` (B, T) with `new` (B, N) written at the tokens `at` (B, N) that are `present`."""
     out = torch.cat([values, torch.zeros_like(values[:, :1])], dim=1)  # a last column for those that are not
     return out.scatter(1, torch.where(present, at, values.shape[1]), new)[:, :-1]
-
-
-def _absorbed_within(reading: Reading, lengths):
-    """`absorbed`, not counting what padding after the end of a row would absorb."""
-    at = torch.arange(reading.number.shape[1], device=lengths.device)
-    return absorbed_by(torch.where(at < lengths[:, None], reading.reach, 0))
-
-
-def _speaks_for(reading: Reading, kept):
-    """(B, T): index among the A planning tokens of the one whose result a token may print, -1 if there is none.
-
-    That is the token itself, or for a space the token before it: `= 7` is printed after the space.
-    """
-    anchor = reading.anchor & kept
-    order = anchor.long().cumsum(1) - 1
-    last = torch.where(~reading.space, torch.arange(anchor.shape[1], device=anchor.device), -1).cummax(1).values
-    at_last = order.gather(1, last.clamp(min=0))
-    return torch.where((last >= 0) & anchor.gather(1, last.clamp(min=0)), at_last, -1)
 
 
 class PredictorOnlyModel(nn.Module):

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 
 from nanochat.dag.answer_plan import answer_plans
 from nanochat.dag.executor import IDENTITY
+from nanochat.dag.learned_reader import reading_counts
+from nanochat.dag.means import mean_where, weighed
 from nanochat.dag.predictor import PredictorOnlyModel, TowerOutput
 from nanochat.dag.soft import LARGEST, bound_gradient, operate
 
@@ -55,7 +57,14 @@ def relaxed_result(output: TowerOutput, lengths: torch.Tensor, relax) -> torch.T
     return result
 
 
-def relaxed_loss(kind: str, model: PredictorOnlyModel, batch, logger=None) -> tuple[torch.Tensor, dict]:
+def relaxed_counts(model: PredictorOnlyModel, batch) -> dict[str, torch.Tensor]:
+    """What `relaxed_loss` is a mean over."""
+    idx, labels, lengths = batch
+    counts = {"answers": answer_plans(idx, labels, lengths, model.tower.table, model.config.bos_id).known.sum()}
+    return counts | reading_counts(model.tower.reader, model.tower.read(idx, lengths=lengths))
+
+
+def relaxed_loss(kind: str, model: PredictorOnlyModel, batch, logger=None, weights=None) -> tuple[torch.Tensor, dict]:
     """Huber's loss of asinh of the relaxed result (plus that of a learned reader), and how often the executed plan's result is right.
     `kind`: of RELAXATIONS."""
     idx, labels, lengths = batch
@@ -65,11 +74,8 @@ def relaxed_loss(kind: str, model: PredictorOnlyModel, batch, logger=None) -> tu
     gold = answer_plans(idx, labels, lengths, model.tower.table, model.config.bos_id)
     mixed = relaxed_result(output, lengths, RELAXATIONS[kind])
     error = F.huber_loss(mixed, torch.where(gold.known, gold.result, 0.0).asinh(), reduction="none")
-    loss = _mean(error, gold.known).float() + (0.0 if output.reading_loss is None else output.reading_loss)
+    loss = mean_where(error, gold.known, weights, "answers").float()
+    loss = loss + (0.0 if output.reading_loss is None else weighed(output.reading_loss, weights, "read"))
     rows = torch.arange(len(idx), device=idx.device)
     right = output.plan.result[rows, output.of_token[rows, lengths - 1].clamp(min=0)] == gold.result
-    return loss, {"answer_right": _mean(right.double(), gold.known).detach()}
-
-
-def _mean(x, where):
-    return torch.where(where, x, 0.0).sum() / where.sum().clamp(min=1)
+    return loss, {"answer_right": mean_where(right.double(), gold.known).detach()}

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from nanochat.dag.emission import LONGEST, NumberPrinter
 from nanochat.dag.executor import DIVIDE
+from nanochat.dag.means import mean_where
 from nanochat.dag.numbers import DECIMALS, DIGIT, DOT, PRINTED_DECIMALS
 from nanochat.dag.planner import gather, pick
 from nanochat.dag.surface import QUESTIONS, Wording, table
@@ -97,25 +98,33 @@ class Written:
         known = torch.where(self.fits.any(-1), self.fits.long().argmax(-1), choice.gather(1, self.at))
         return choice.scatter(1, self.at, known)
 
-    def nll(self, logits: torch.Tensor) -> torch.Tensor:
-        """-log of the probability of what fits: the mean over the numbers printed as they are plus that over the others, since only one in
-        a few dozen is rounded. logits (B, T, C)."""
-        log_p = gather(logits, self.at).log_softmax(-1)
+    def parts(self) -> dict[str, torch.Tensor]:
+        """(B, G) each: the numbers printed as they are, and those rounded."""
         known, as_it_is = self.fits.any(-1), self.fits[..., 0]
+        return {"as_it_is": known & as_it_is, "rounded": known & ~as_it_is}
+
+    def nll(self, logits: torch.Tensor, weights: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+        """-log of the probability of what fits: the mean over the numbers printed as they are plus that over the others, since only one in
+        a few dozen is rounded. logits (B, T, C); `weights`: of `parts`."""
+        log_p = gather(logits, self.at).log_softmax(-1)
         nll = -torch.where(self.fits, log_p, -1e9).logsumexp(-1)
-        return _mean(nll, known & as_it_is) + _mean(nll, known & ~as_it_is)
+        as_it_is, rounded = (mean_where(nll, where, weights, part) for part, where in self.parts().items())
+        return as_it_is + rounded
 
 
-def rounding_loss(logits: torch.Tensor, decimals: torch.Tensor) -> torch.Tensor:
+def rounding_parts(decimals: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Where numbers are printed as they are, and where rounded. decimals (...): -1 unknown."""
+    as_it_is = decimals == PRINTED_DECIMALS
+    return {"as_it_is": as_it_is, "rounded": (decimals >= 0) & ~as_it_is}
+
+
+def rounding_loss(logits: torch.Tensor, decimals: torch.Tensor, weights: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
     """-log of the probability of the labelled one of DECIMALS, logits (B, C), decimals (B,), -1 unknown: the mean over the numbers printed
-    as they are plus that over the others."""
+    as they are plus that over the others. `weights`: of `rounding_parts`."""
     label = (decimals[:, None] == torch.tensor(DECIMALS, device=decimals.device)).long().argmax(-1)
     nll = F.cross_entropy(logits, label, reduction="none")
-    return _mean(nll, decimals == PRINTED_DECIMALS) + _mean(nll, (decimals >= 0) & (decimals != PRINTED_DECIMALS))
-
-
-def _mean(x, where):
-    return torch.where(where, x, 0.0).sum() / where.sum().clamp(min=1)
+    as_it_is, rounded = (mean_where(nll, where, weights, part) for part, where in rounding_parts(decimals).items())
+    return as_it_is + rounded
 
 
 def written(idx: torch.Tensor, value: torch.Tensor, where: torch.Tensor, printer: NumberPrinter, kind: torch.Tensor) -> Written:

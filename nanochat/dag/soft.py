@@ -31,8 +31,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from nanochat.dag.answer_plan import answer_plans
+from nanochat.dag.answer_plan import AnswerPlan, answer_plans
 from nanochat.dag.executor import OPERATIONS
+from nanochat.dag.means import mean_where
 from nanochat.dag.mixer import value_features
 from nanochat.dag.numbers import NumberTable
 from nanochat.dag.planner import norm
@@ -170,27 +171,35 @@ class SoftModel(nn.Module):
         value = (output.digits.argmax(-1) * places).sum(-1).double() / 10.0**DECIMALS
         return torch.where(output.sign.argmax(-1) == 1, -value, value).tolist()
 
-    def loss(self, idx, labels: PlanLabels, lengths) -> tuple[torch.Tensor, dict]:
+    def counts(self, idx, labels: PlanLabels, lengths) -> dict[str, torch.Tensor]:
+        """Over how many answers, and over how many numbers of the text, the parts of the loss are means."""
+        plan = answer_plans(idx, labels, lengths, self.table, self.config.bos_id)
+        return {"answers": _printable(plan).sum(), "numbers": (plan.has_leaf & (plan.leaf_at >= 0)).sum()}
+
+    def loss(self, idx, labels: PlanLabels, lengths, weights=None) -> tuple[torch.Tensor, dict]:
         """-log p of the sign and, on average, of a digit; Huber's loss of asinh of the last node and of the numbers read. Weight 1 each.
 
         An answer with more than nine digits before the point or four behind it teaches nothing.
         """
         plan = answer_plans(idx, labels, lengths, self.table, self.config.bos_id)
-        output = self(idx, lengths)
+        output, known = self(idx, lengths), _printable(plan)
         answer = torch.where(plan.known, plan.result, 0.0)
-        exact = (answer * 10.0**DECIMALS - (answer * 10.0**DECIMALS).round()).abs() < 1e-3
-        known = plan.known & exact & (answer.abs() < 10.0**WHOLE_DIGITS)
         digits = digits_of(torch.where(known, answer, 0.0))
-        sign_loss = _mean(F.cross_entropy(output.sign, (answer < 0).long(), reduction="none"), known)
-        digit_loss = _mean(F.cross_entropy(output.digits.flatten(0, 1), digits.flatten(), reduction="none").view_as(digits).mean(-1), known)
-        value_loss = _mean(F.huber_loss(output.value, answer.asinh().float(), reduction="none"), known)
+        sign_loss = mean_where(F.cross_entropy(output.sign, (answer < 0).long(), reduction="none"), known, weights, "answers")
+        digit_nll = F.cross_entropy(output.digits.flatten(0, 1), digits.flatten(), reduction="none").view_as(digits).mean(-1)
+        digit_loss = mean_where(digit_nll, known, weights, "answers")
+        value_loss = mean_where(F.huber_loss(output.value, answer.asinh().float(), reduction="none"), known, weights, "answers")
         read = output.number.gather(1, plan.leaf_at.clamp(min=0))
-        read_loss = _mean(F.huber_loss(read, plan.leaf.asinh().float(), reduction="none"), plan.has_leaf & (plan.leaf_at >= 0))
+        in_text = plan.has_leaf & (plan.leaf_at >= 0)
+        read_loss = mean_where(F.huber_loss(read, plan.leaf.asinh().float(), reduction="none"), in_text, weights, "numbers")
         right = (output.digits.argmax(-1) == digits).all(-1) & (output.sign.argmax(-1) == (answer < 0))
         metrics = {"digit_loss": digit_loss, "value_loss": value_loss, "read_loss": read_loss, "gate": output.gate.mean()}
-        metrics["answer_right"] = _mean(right.float(), known)
+        metrics["answer_right"] = mean_where(right.float(), known)
         return sign_loss + digit_loss + value_loss + read_loss, {name: x.detach() for name, x in metrics.items()}
 
 
-def _mean(x, where):
-    return torch.where(where, x, 0.0).sum() / where.sum().clamp(min=1)
+def _printable(plan: AnswerPlan) -> torch.Tensor:
+    """(B,) bool: the answer is known and fits into the digits."""
+    answer = torch.where(plan.known, plan.result, 0.0)
+    exact = (answer * 10.0**DECIMALS - (answer * 10.0**DECIMALS).round()).abs() < 1e-3
+    return plan.known & exact & (answer.abs() < 10.0**WHOLE_DIGITS)

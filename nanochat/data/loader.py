@@ -28,11 +28,12 @@ AHEAD = 2  # batches of text made before they are asked for
 @dataclass
 class ConversationBatch:
     """inputs (B, T) int64; targets (B, T) int64, IGNORE where nothing is trained; documents: for each row the conversations in
-    it with the column of their first token."""
+    it with the column of their first token; labels: of their plans, if a branch has made them."""
 
     inputs: torch.Tensor
     targets: torch.Tensor
     documents: list[list[tuple[int, Rendered]]]
+    labels: object | None = None
 
 
 class _Loader:

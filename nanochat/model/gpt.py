@@ -13,7 +13,8 @@ A branch is any module with `layer`, `init_state(batch, max_len)` and
     x, side = branch(x, idx, cache=state, plan=plan)   after block `layer`, x (B, T, D)
     nll     = branch.loss(nll, idx, targets, side)     (B, T) -> (B, T), with targets
     logits  = branch.mix(logits, idx, side)            (B, T, V) -> (B, T, V), without
-`side["loss"]`, if there, is added to the mean loss in training. Without a branch the model is exactly the plain GPT.
+`side["loss"]`, if there, is added to the mean loss in training; each has its own weights. Without a branch the model is exactly the
+plain GPT.
 """
 
 from collections.abc import Callable
@@ -195,12 +196,13 @@ class GPT(nn.Module):
         self._trained_piece = torch.compile(nll_of_piece_as_one, dynamic=False, **options)
 
     def forward(
-        self, idx: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, plan=None, reduction: str = "mean"
-    ) -> Output:
+        self, idx: Tensor, targets: Tensor | None = None, *, cache: KVCache | None = None, plan=None, reduction: str = "mean",
+        weight: float | Tensor = 1.0,
+    ) -> Output:  # fmt: skip
         """idx (B, T) int64; targets (B, T), -1 = ignore.
 
-        With targets the loss in nats: its mean over the targets, or with reduction "none" (B, T) with 0 where ignored. Without
-        targets the logits. With a cache idx holds only the new tokens of each row, see cache.py.
+        With targets the loss in nats: its mean over the targets times `weight`, or with reduction "none" (B, T) with 0 where ignored.
+        Without targets the logits. With a cache idx holds only the new tokens of each row, see cache.py.
         """
         if reduction not in ("mean", "none"):
             raise ValueError(f"reduction must be 'mean' or 'none', not {reduction!r}")
@@ -213,7 +215,7 @@ class GPT(nn.Module):
             nll = self.branch.loss(nll, idx, targets, side)
         if reduction == "none":
             return Output(None, nll, side)
-        loss = nll.sum() / (targets >= 0).sum().clamp(min=1)
+        loss = weight * (nll.sum() / (targets >= 0).sum().clamp(min=1))
         if side is not None and self.training and side.get("loss") is not None:
             loss = loss + side["loss"]
         return Output(None, loss, side)

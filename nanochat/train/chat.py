@@ -5,7 +5,7 @@ Targets are -1 where nothing is trained. A model with a branch also gets the pla
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -144,18 +144,32 @@ def observer_of(model):
     return DAGLogger(model)
 
 
-def conversation_loss(model, batch: ConversationBatch, logger=None) -> tuple[torch.Tensor, dict]:
-    """Loss of a batch, and what the branch measured on the way; `logger`: a DAGLogger that may look at it."""
-    plan = None if model.branch is None else model.branch.labels(batch.documents, batch.inputs)
-    output = model(batch.inputs, batch.targets, plan=plan)
+def conversation_loss(model, batch: ConversationBatch, logger=None, weights=None) -> tuple[torch.Tensor, dict]:
+    """Loss of a batch, and what the branch measured on the way; `logger`: a DAGLogger that may look at it; `weights`: of its parts."""
+    plan, weight = _labels(model, batch), 1.0
+    if weights is not None:
+        plan, weight = None if plan is None else replace(plan, weights=weights), weights["targets"]
+    output = model(batch.inputs, batch.targets, plan=plan, weight=weight)
     if logger is not None and logger.watching:
         logger.see(output.side, batch.inputs)
     return output.loss, (output.side or {}).get("metrics", {})
 
 
-def trained_targets(batch: ConversationBatch) -> torch.Tensor:
-    """Over how many targets `conversation_loss` is the mean."""
-    return (batch.targets >= 0).sum()
+def conversation_counts(model, batch: ConversationBatch) -> dict[str, torch.Tensor]:
+    """Over how much the parts of `conversation_loss` are means. The batch keeps its labels."""
+    batch.labels = _labels(model, batch)
+    return trained_targets(batch) | ({} if batch.labels is None else model.branch.counts(batch.inputs, batch.labels))
+
+
+def _labels(model, batch: ConversationBatch):
+    if batch.labels is not None or model.branch is None:
+        return batch.labels
+    return model.branch.labels(batch.documents, batch.inputs)
+
+
+def trained_targets(batch) -> dict[str, torch.Tensor]:
+    """Over how many targets the loss of a batch with `targets` is the mean."""
+    return {"targets": (batch.targets >= 0).sum()}
 
 
 @torch.no_grad()

@@ -4,8 +4,8 @@
               `state_dict` / `load_state_dict` (of plain values); what it yields only `loss_fn` looks into
               examples handed out so far by this process as `examples`, if it counts them; `batch` and `resize`, if batches can be
               made smaller (memory.py); `sources` and `noun`, if it knows what documents the last batch held (guards.py)
-    loss_fn   (model, batch) -> (loss, {name: number or tensor to log})
-    targets   (batch) -> scalar tensor: over how many targets its loss is the mean, if that differs between batches
+    loss_fn   (model, batch) -> (loss, {name: number or tensor to log}); with `targets` it may be given `weights` by name beside them
+    targets   (batch) -> {name: scalar tensor}: over how much each part of its loss is the mean, if that differs (weighing.py)
     evaluate  (model) -> {name: number}
     observer  looks closer at the steps that are logged: dag/logger.py
 
@@ -201,13 +201,12 @@ class _Fit:
         for i in range(self.accumulate):
             self.watchdog.beat(f"step {self.step + 1}")
             began = time.monotonic()
-            batch, weight = next(batches)
+            batch, weights = next(batches)
             self.waited += time.monotonic() - began
             if self.observer and i + 1 == self.accumulate and self._is_logged(self.step + 1):
                 observed = True
-                self.observer.begin(parts / max(float(weight), 1e-6))
-            loss, extra = self.loss_fn(self.model, batch)
-            loss = weight * loss
+                self.observer.begin(parts)
+            loss, extra = self.loss_fn(self.model, batch, **weights)
             if i + 1 == self.accumulate:
                 self.optimizer.last_pass(hold=observed)
             (loss / parts).backward()

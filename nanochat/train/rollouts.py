@@ -64,8 +64,9 @@ class RolloutBatch:
     figures: dict[str, float]
 
 
-def policy_loss(model, batch: RolloutBatch) -> tuple[Tensor, dict[str, float]]:
-    """The loss above, as a mean over the batch's own trained tokens, and its figures. The model's mode is put back.
+def policy_loss(model, batch: RolloutBatch, weights: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, float]]:
+    """The loss above, as a mean over the batch's own trained tokens times the weight of these `targets`, and its figures. The model's mode
+    is put back.
 
     Rows with an advantage of 0 are not computed: they count among the tokens, and give neither loss nor gradient.
     """
@@ -79,7 +80,8 @@ def policy_loss(model, batch: RolloutBatch) -> tuple[Tensor, dict[str, float]]:
         nats = model(batch.inputs[rows], batch.targets[rows], reduction="none").loss  # (rows, T), 0 where nothing is trained
     finally:
         model.train(training)
-    return (nats * batch.advantages[rows, None]).sum() / count, batch.figures
+    loss = (nats * batch.advantages[rows, None]).sum() / count
+    return loss if weights is None else weights["targets"] * loss, batch.figures
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from nanochat.train.loop import fit
 from tests.train.conftest import CountingBatches
 
 
-def gpt_loss(model, batch):
-    return model(*batch).loss, {}
+def gpt_loss(model, batch, weights=None):
+    return model(*batch, weight=weights["targets"] if weights else 1.0).loss, {}
 
 
 def lines(run) -> list[dict]:
@@ -172,7 +172,7 @@ class SparseSplit(Sparse, Split):
 
 
 @pytest.mark.parametrize("whole, split, targets", [
-    (CountingBatches, Split, None), (SparseWhole, SparseSplit, lambda batch: (batch[1] >= 0).sum()),
+    (CountingBatches, Split, None), (SparseWhole, SparseSplit, lambda batch: {"targets": (batch[1] >= 0).sum()}),
 ])  # fmt: skip
 def test_passes_are_accumulated_to_the_gradient_of_the_whole_batch(make_run, make_gpt, tokenizer, whole, split, targets):
     one, two = make_run("base_train", steps=5), make_run("mid_train", steps=5, total_batch=64)

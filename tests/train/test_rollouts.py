@@ -143,7 +143,7 @@ def test_the_gradient_is_the_policy_gradient():
         for t in (targets != IGNORE).nonzero().flatten():
             objective, n = objective + advantage * log_p[t, targets[t]], n + 1
     (objective / n).backward()  # to be made larger
-    assert loss.item() == pytest.approx(-(objective / n).item(), rel=1e-4) and n == trained_targets(batch)
+    assert loss.item() == pytest.approx(-(objective / n).item(), rel=1e-4) and n == trained_targets(batch)["targets"]
     for name, p in model.named_parameters():
         assert torch.allclose(found[name], -p.grad, rtol=1e-3, atol=1e-6), name
     assert model.training and figures == batch.figures
@@ -247,8 +247,8 @@ def train_in_a_process(questions: int, steps: int) -> dict:
         step = a_step(batches)
         said.append([trimmed(row) for batch in step for row in batch.inputs.tolist()])
         total = 0.0
-        for i, (batch, weight) in enumerate(zip(step, weights([trained_targets(batch) for batch in step]), strict=True)):
-            loss = weight * policy_loss(model, batch)[0] / len(step)
+        for i, (batch, own) in enumerate(zip(step, weights([trained_targets(batch) for batch in step]), strict=True)):
+            loss = policy_loss(model, batch, own)[0] / len(step)
             if i + 1 == len(step):
                 optimizer.last_pass()
             loss.backward()
