@@ -28,7 +28,7 @@ class Config:
     parts: list = option(list(PARTS), f"what to measure: {', '.join(PARTS)}")
     shapes: list = option(["embedded", "d4", "d12"], "sizes of the GPT: tiny, embedded, d4, d12")
     rounds: int = option(5, "times each thing is measured", "rounds")
-    batch: int = option(128, "examples of a batch, of which generating makes a block at a time", "examples")
+    examples: int = option(32_768, "examples that generating makes together, as many as in training", "examples")
     seconds: float = option(0.5, "how long examples are made with sympy in a round", "seconds")
     rows: int = option(0, "rows of a pass; 0: by shape and device", "rows")
     length: int = option(0, "tokens of a row; 0: by shape and device", "tokens")
@@ -59,7 +59,7 @@ def check(config: Config) -> None:
         for value in values:
             if value not in known:
                 raise UserError(f"there is no '{value}' to measure{nearest(value, known)}; there are {', '.join(known)}")
-    at_least(config, 1, "rounds", "batch", "tokens")
+    at_least(config, 1, "rounds", "examples", "tokens")
     at_least(config, 0, "rows", "length", "seconds")
 
 
@@ -74,7 +74,7 @@ def measure(config: Config) -> dict:
     found: dict = {"machine": {"device": processor, "threads": torch.get_num_threads(), "torch": torch.__version__}}
     if "generator" in config.parts:
         common.say("dag_bench: generating expressions")
-        found["generator"] = benchmark.generator(tokenizer, config.batch, config.rounds, config.seconds)
+        found["generator"] = benchmark.generator(tokenizer, config.examples, config.rounds, config.seconds)
     models = [part for part in ("step", "decode") if part in config.parts]
     found |= {part: {} for part in models}
     for name in config.shapes if models else []:

@@ -135,7 +135,9 @@ def work(config: Config, run: Run) -> str:
         workers=default_workers() if config.workers < 0 else config.workers,
     )
     params = sum(p.numel() for p in model.parameters())
-    run.say(f"{params:,} parameters, {written.mode} mode, {written.steps} steps a token")
+    run.say(
+        f"{params:,} parameters, {written.mode} mode, {written.steps} steps a token; an example has {batches.tokens_per_example} tokens"
+    )
     unseen, told = _unseen_expressions(written, config, tokenizer), _unseen_problems(written, config, tokenizer)
     meta = {"variant": config.variant, "model_config": tower.to_dict(), "branch_config": None, "tokenizer_hash": tokenizer.hash}
 
@@ -147,7 +149,7 @@ def work(config: Config, run: Run) -> str:
     loss, counts = (variant.loss, variant.counts) if hard else (partial(relaxed_loss, config.execution), relaxed_counts)
     metrics = fit(run, config, model=model, batches=batches, loss_fn=partial(loss, logger=observer), targets=partial(counts, model),
                   evaluate=evaluate, observer=observer, meta=meta, best=checkpoint.Criterion("answer_match", "higher"))  # fmt: skip
-    examples = config.steps * config.device_batch * compute.world
+    examples = metrics["tokens"] // batches.tokens_per_example
     run.result(params=params, examples=examples, **metrics)
     problems = f", of word problems {100 * metrics['problem_match']:.0f} %" if told else ""
     return (

@@ -81,14 +81,14 @@ def ratio(of: list[float], to: list[float]) -> float:
 # Generating
 
 
-def generator(tokenizer, batch: int, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
+def generator(tokenizer, examples: int, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
     """Examples per second by style, of 1 to 6 operations with token ids, labels and values, and beside them the generator written
-    with sympy; `faster` is how many times as many. They are made as in training, in blocks of batches of `batch` examples; by
+    with sympy; `faster` is how many times as many. They are made as in training, in blocks of `examples`; by
     sympy for at least `seconds` in each round."""
     from nanochat.evaluate.sympy_expressions import SympyExpressions
 
     kinds = {"symbols+english": ("symbols", "english"), **{s: (s,) for s in STYLES}, "all": STYLES}
-    blocks = {name: PlanBlocks(tokenizer, ExpressionSettings(styles=styles), batch, (1,), [], 0.0) for name, styles in kinds.items()}
+    blocks = {name: PlanBlocks(tokenizer, ExpressionSettings(styles=styles), (1,), at_once=examples) for name, styles in kinds.items()}
     groups = {name: itertools.count() for name in kinds}
     one_by_one = SympyExpressions(tokenizer)
 
@@ -111,7 +111,7 @@ def _of_blocks(blocks: PlanBlocks, group: int) -> float:
         began = time.process_time()
         blocks.make(number)
         passed.append(time.process_time() - began)
-    return SHARED * blocks.size * blocks.batch / max(passed[0] + (SHARED - 1) * passed[1], 1e-9)
+    return SHARED * blocks.examples / max(passed[0] + (SHARED - 1) * passed[1], 1e-9)
 
 
 def _per_second(make: Callable[[], int], seconds: float) -> float:

@@ -30,6 +30,7 @@ CORE_TOKENS = Range(60e6, 150e6, 400e6)  # of all prompts of all 22 tasks, 91,00
 CORE_ITEMS = 91_000 / 22  # of a task
 TOWER_OPERATIONS = 9.5e6  # a token costs with the embedded tower plugged in what so many operations cost: measured, see docs/dag_results.md
 LABELS_PER_TOKEN = 2.0  # bytes on disk
+EXAMPLE_TOKENS = 42  # of an expression of dag_train with one to six operations, in all styles
 
 
 @dataclass(frozen=True)
@@ -163,13 +164,13 @@ class Workloads:
         return (steps - 1) // config.eval_every + 1 if config.eval_every else 1
 
     def _dag_train(self, label: str, config) -> Workload:
-        examples, width = config.steps * config.device_batch * self.processes, config.width
+        a_step, width = config.total_batch / EXAMPLE_TOKENS or config.device_batch * self.processes, config.width
         weights = self._vocabulary() * width + (12 * config.layers + 8.5) * width**2  # embedding, blocks, and what decides
         work = {"starts": sure(1)}
         if self.machine.gpu:
             work["tower steps"] = sure(config.steps)
         else:
-            work["example weights"] = Range(0.8, 1, 1.3) * (examples * weights)
+            work["example weights"] = Range(0.8, 1, 1.3) * (config.steps * a_step * weights)
         return Workload(label, "dag_train", work, steps=sure(config.steps), weights=weights, disk=_checkpoints(config) * 12 * weights)
 
     def _base_eval(self, label: str, config) -> Workload:

@@ -104,7 +104,7 @@ def test_gradients_by_operation_are_those_of_the_logits_whatever_the_number_of_p
     four, _ = watched(model, batch, passes=4)
     idx, labels, lengths = batch
     output = model(idx, labels=labels, lengths=lengths)
-    known, idle = labelled(output)
+    known, idle = labelled(output.labels, output.present)
     p = output.plan.operation_logits[known].softmax(-1)
     gold = torch.nn.functional.one_hot(output.labels[0][known], 5)
     count = torch.where(idle, idle.sum(), (known & ~idle).sum())[known]

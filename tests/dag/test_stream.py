@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 
+from nanochat.common import UserError
+from nanochat.dag import stream
 from nanochat.dag.arithmetic import SPECIAL, WRITTEN, ArithmeticTexts, answers_of, evaluation_batches, prompts_of
 from nanochat.dag.expressions import ExpressionSettings
 from nanochat.dag.labels import GATE_CLOSED, NOT_COMPUTED, PlannedText, plan_tensors
 from nanochat.dag.numbers import NumberTable, format_value
 from nanochat.dag.predictor import PredictorOnlyModel, TowerConfig
-from nanochat.dag.stream import FEWER, MOST_BATCHES, SHARED, PlanBatches, PlanBlocks, planned_questions
+from nanochat.dag.stream import RUN, SHARED, PlanBatches, PlanBlocks, planned_questions
 from nanochat.dag.surface import STYLES
 from nanochat.data import corpus
 from nanochat.data.conversations import render_prompt
@@ -21,67 +23,103 @@ from tests.dag.reference import calculate, expression_in, full_brackets
 NUMERAL = r"(?i)\b(one|two|three|four|five|six|seven|eight|nine|ten|\w+teen|eleven|twelve|hundred|thousand|\w+ty)\b"
 
 
-def make(tokenizer, **options):
-    return PlanBatches(tokenizer, ExpressionSettings(), batch=4, seed=1, **options)
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(stream, "AT_ONCE", 8 * RUN)
+    monkeypatch.setattr(stream, "FEWER", 2)
+
+
+def make(tokenizer, batch=4, **options):
+    return PlanBatches(tokenizer, ExpressionSettings(), batch=batch, seed=1, **options)
 
 
 def word_problems(tokenizer, count=20, split="train"):
     return planned_questions(tokenizer, corpus.word_problems(split, count=count))
 
 
+def rows_of(*batches) -> list[tuple]:
+    """Every example of some batches with its labels, without padding."""
+    rows = []
+    for idx, plan, lengths in batches:
+        for i, n in enumerate(lengths.tolist()):
+            labels = (x[i, :n].flatten().tolist() for x in (plan.operation, plan.operand1, plan.operand2))
+            rows.append((idx[i, :n].tolist(), *labels, int(plan.decimals[i])))
+    return rows
+
+
+@pytest.mark.parametrize("problems", [0, 20])
+@pytest.mark.parametrize(("batch", "world", "passes"), [(48, 1, 1), (16, 3, 1), (12, 4, 1), (24, 1, 2), (6, 2, 4), (1, 1, 48)])
+def test_a_step_is_the_same_examples_however_they_are_shared_out(tokenizer, problems, batch, world, passes):
+    questions = word_problems(tokenizer, problems)
+    whole = make(tokenizer, 48, problems=questions)
+    shares = [make(tokenizer, batch, rank=rank, world=world, problems=questions) for rank in range(world)]
+    assert batch * world * passes == 48 and all(share.tokens_per_step * passes == whole.tokens_per_step for share in shares)
+    for _ in range(2 * 8 * RUN // 48 + 1):  # more than two blocks
+        assert rows_of(next(whole)) == rows_of(*(next(share) for _ in range(passes) for share in shares))
+    assert all(share.state_dict() == whole.state_dict() for share in shares)
+    assert sum(share.examples for share in shares) == whole.examples
+
+
+def test_a_run_goes_on_with_any_number_of_processes(tokenizer):
+    whole = make(tokenizer, 600)
+    one, two = make(tokenizer, 600), [make(tokenizer, 300, rank=rank, world=2) for rank in range(2)]
+    assert rows_of(next(one)) == rows_of(next(whole))
+    for share in two:
+        share.load_state_dict(one.state_dict())
+    assert rows_of(*map(next, two)) == rows_of(next(whole))
+    one.load_state_dict(two[1].state_dict())
+    assert rows_of(next(one)) == rows_of(next(whole))
+
+
+def test_a_place_in_the_sequence_of_another_version_is_refused(tokenizer):
+    with pytest.raises(UserError, match="--resume=off"):
+        make(tokenizer).load_state_dict({"block": 0, "given": 3})
+
+
 @pytest.mark.parametrize("problems", [0, 20])
 def test_resume_gives_the_same_batches_at_any_point(tokenizer, problems):
     options = {"problems": word_problems(tokenizer, problems)}
-    whole = make(tokenizer, **options)
-    size = MOST_BATCHES // (FEWER if problems else 1)
-    expected = [next(whole)[0] for _ in range(size + 5)]
-    for cut in (3, size, size + 2):
-        first = make(tokenizer, **options)
+    whole = make(tokenizer, 100, **options)
+    expected = [next(whole) for _ in range(20)]
+    for cut in (3, 6, 11):
+        first = make(tokenizer, 100, **options)
         for _ in range(cut):
             next(first)
-        resumed = make(tokenizer, rank=0, **options)
+        resumed = make(tokenizer, 100, **options)
         resumed.load_state_dict(first.state_dict())
-        assert all(torch.equal(next(resumed)[0], e) for e in expected[cut:])
+        assert all(same(next(resumed), e) for e in expected[cut:])
 
 
-def test_large_batches_come_in_smaller_blocks(tokenizer):
-    batches = PlanBatches(tokenizer, ExpressionSettings(), batch=700, seed=1)
-    assert len(batches.blocks.make(3)) == 93 and next(batches)[0].shape[0] == 700 and batches.examples == 700
+def test_batches_may_be_larger_than_blocks(tokenizer):
+    batches = make(tokenizer, 3000)
+    assert next(batches)[0].shape[0] == 3000 and batches.examples == 3000 and batches.state_dict() == {"example": 3000}
 
 
 def same(a, b) -> bool:
     """Whether two batches of PlanBatches are equal."""
-    tensors = ([idx, plan.operation, plan.operand1, plan.operand2, lengths] for idx, plan, lengths in (a, b))
+    tensors = ([idx, plan.operation, plan.operand1, plan.operand2, plan.decimals, lengths] for idx, plan, lengths in (a, b))
     return all(torch.equal(x, y) and x.dtype == y.dtype == torch.long for x, y in zip(*tensors, strict=True))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_batches_made_ahead_by_other_processes_are_the_same_and_resume_the_same(tokenizer, workers):
     options = {"problems": word_problems(tokenizer), "share": 0.1}
-    here, ahead = make(tokenizer, **options), make(tokenizer, **options, workers=workers)
-    assert all(same(next(here), next(ahead)) for _ in range(2 * MOST_BATCHES // FEWER + 3))
-    assert here.state_dict() == ahead.state_dict() == {"block": 2, "given": 3}  # of what is given out, not of what is made
-    resumed = make(tokenizer, **options, workers=workers)
+    here, ahead = make(tokenizer, 100, **options), make(tokenizer, 100, **options, workers=workers)
+    assert all(same(next(here), next(ahead)) for _ in range(12))
+    assert here.state_dict() == ahead.state_dict() == {"example": 1200}  # of what is given out, not of what is made
+    resumed = make(tokenizer, 100, **options, workers=workers)
     resumed.load_state_dict(here.state_dict())
-    assert all(same(next(here), next(resumed)) for _ in range(MOST_BATCHES // FEWER))
+    assert all(same(next(here), next(resumed)) for _ in range(6))
 
 
-@pytest.mark.parametrize("rows", [1, 2])
-def test_smaller_batches_are_parts_of_the_same(tokenizer, rows):
-    whole, small = make(tokenizer), make(tokenizer)
+def test_batches_made_smaller_go_on_where_they_were(tokenizer):
+    whole, small = make(tokenizer, 96), make(tokenizer, 96)
     next(whole), next(small)
-    small.resize(rows)
-    assert small.tokens_per_step == pytest.approx(whole.tokens_per_step * rows / 4, abs=1)
-    for _ in range(MOST_BATCHES):
-        idx, plan, lengths = next(whole)
-        parts = [next(small) for _ in range(4 // rows)]
-        assert torch.equal(idx, torch.cat([part[0] for part in parts])) and torch.equal(lengths, torch.cat([part[2] for part in parts]))
-        assert torch.equal(plan.operand1, torch.cat([part[1].operand1 for part in parts]))
+    small.resize(16)
+    assert 6 * small.tokens_per_step == whole.tokens_per_step
+    for _ in range(2 * 8 * RUN // 96):
+        assert rows_of(next(whole)) == rows_of(*(next(small) for _ in range(6)))
     assert small.state_dict() == whole.state_dict() and small.examples == whole.examples
-    resumed = make(tokenizer)
-    resumed.resize(rows)
-    resumed.load_state_dict(small.state_dict())
-    assert same(next(small), next(resumed))
 
 
 def test_going_back_within_a_block_makes_nothing_anew(tokenizer, monkeypatch):
@@ -92,19 +130,23 @@ def test_going_back_within_a_block_makes_nothing_anew(tokenizer, monkeypatch):
     assert same(first, next(batches))
 
 
+def blocks_of(tokenizer, *styles: str, size: int = 8) -> PlanBlocks:
+    return PlanBlocks(tokenizer, ExpressionSettings(styles=styles), (1, "expressions"), at_once=size * RUN)
+
+
 def test_blocks_are_functions_of_their_number_whoever_makes_them_and_in_any_order(tokenizer):
-    settings, known = ExpressionSettings(styles=("symbols", "let", "problems")), {}
+    known = {}
     for order in ((0, 1, SHARED, SHARED + 1), (SHARED, 1, SHARED + 1, 0), (1,)):
-        blocks = PlanBlocks(tokenizer, settings, 4, (1, "expressions"), [], 0.0)
+        blocks = blocks_of(tokenizer, "symbols", "let", "problems")
         for number in order:
             made = blocks.make(number)
-            for batch, before in zip(made, known.setdefault(number, made), strict=True):
-                assert all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(batch, before, strict=True))
+            for run, before in zip(made, known.setdefault(number, made), strict=True):
+                assert all(np.array_equal(x, y) and x.dtype == y.dtype for x, y in zip(run, before, strict=True))
     assert len({made[0][0].tobytes() for made in known.values()}) == 4
 
 
 def test_neighbouring_blocks_share_the_texts_of_word_problems_but_not_their_numbers(tokenizer):
-    blocks = PlanBlocks(tokenizer, ExpressionSettings(styles=("problems",)), 4, (1, "expressions"), [], 0.0)
+    blocks = blocks_of(tokenizer, "problems", size=16)
     texts = [
         {tokenizer.decode(row[:n]) for ids, *_, length in blocks.make(i) for row, n in zip(ids, length, strict=True)}
         for i in (0, 1, SHARED)
@@ -115,26 +157,20 @@ def test_neighbouring_blocks_share_the_texts_of_word_problems_but_not_their_numb
 
 
 def test_rows_of_like_length_go_together_and_none_is_lost(tokenizer):
-    settings = ExpressionSettings(styles=("symbols", "let"), operations=(1, 6))
-    blocks = PlanBlocks(tokenizer, settings, 16, (1, "expressions"), [], 0.0)
-    batches = blocks.make(0)
-    assert len(batches) == MOST_BATCHES and all(batch[0].shape == (16, batch[-1].max()) for batch in batches)
-    padding = 1 - sum(batch[-1].sum() for batch in batches) / sum(batch[0].size for batch in batches)
+    runs = blocks_of(tokenizer, "symbols", "let", size=64).make(0)
+    assert len(runs) == 64 and all(run[0].shape == (RUN, run[-1].max()) for run in runs)
+    padding = 1 - sum(run[-1].sum() for run in runs) / sum(run[0].size for run in runs)
     assert padding < 0.03
-    questions = {tuple(row[:n].tolist()) for ids, *_, length in batches for row, n in zip(ids, length, strict=True)}
-    assert len(questions) > 0.99 * 16 * MOST_BATCHES
+    questions = {tuple(row[:n].tolist()) for ids, *_, length in runs for row, n in zip(ids, length, strict=True)}
+    assert len(questions) > 0.99 * 64 * RUN
 
 
-def test_processes_draw_different_expressions(tokenizer):
-    a, b = (next(make(tokenizer, rank=r, world=2))[0] for r in range(2))
-    assert a.shape != b.shape or not torch.equal(a, b)
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.01, 1), (0.25, 16), (0.99, 63)])
-def test_a_share_of_the_batches_are_word_problems(tokenizer, share, expected):
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.01, 1), (0.25, 4), (0.99, 16)])
+def test_a_share_of_the_runs_are_word_problems(tokenizer, monkeypatch, share, expected):
+    monkeypatch.setattr(stream, "AT_ONCE", (8 if share == 0 else 32) * RUN)
     problems = word_problems(tokenizer)
     known = {tuple(item.ids) for item in problems}
-    batches = list(itertools.islice(make(tokenizer, problems=problems, share=share), MOST_BATCHES // FEWER))
+    batches = list(itertools.islice(make(tokenizer, RUN, problems=problems, share=share), 8 if share == 0 else 16))
     from_problems = [all(tuple(row[:n].tolist()) in known for row, n in zip(idx, lengths, strict=True)) for idx, _, lengths in batches]
     assert sum(from_problems) == expected
 
@@ -233,7 +269,7 @@ def test_evaluation_questions_are_unseen_and_end_where_the_assistant_speaks(toke
 
 @pytest.mark.parametrize(("styles", "some"), [(("symbols",), True), (("let",), False)])
 def test_some_batches_ask_for_a_rounded_number_where_there_is_infix(tokenizer, styles, some):
-    batches = PlanBatches(tokenizer, ExpressionSettings(styles=styles), batch=16, seed=1)
-    texts = [tokenizer.decode(row.tolist()) for _ in range(MOST_BATCHES) for row in next(batches)[0]]
+    batches = PlanBatches(tokenizer, ExpressionSettings(styles=styles), batch=RUN, seed=1)
+    texts = [tokenizer.decode(row.tolist()) for _ in range(32) for row in next(batches)[0]]
     asking = sum("decimal" in text or "nearest" in text or "whole" in text for text in texts) / len(texts)
     assert (0.04 < asking < 0.09) == some and (asking == 0) != some

@@ -29,7 +29,7 @@ def quick(monkeypatch, tokenizer):
 
 
 def test_the_last_line_is_json_with_every_figure(quick, capsys):
-    options = ["--shapes=tiny", "--rounds=1", "--batch=1", "--seconds=0", "--tokens=4", "--rows=1", "--device=cpu"]
+    options = ["--shapes=tiny", "--rounds=1", "--examples=128", "--seconds=0", "--tokens=4", "--rows=1", "--device=cpu"]
     assert dag_bench.main(options) == 0
     said = capsys.readouterr().out.splitlines()
     found = json.loads(said[-1])

@@ -314,7 +314,7 @@ def test_nothing_is_learnt_where_all_answers_are_equally_good(make_run, tokenize
 
 def test_a_bad_step_names_its_question(make_run, tokenizer):
     with pytest.raises(UserError, match=r"the loss became nan at step 1, worst in row 1 of 4 in process 0, question \d: '<\|bos\|>"):
-        learn(make_run(steps=2, on_spike="stop"), noisy_gpt(), loss_fn=lambda model, batch: (policy_loss(model, batch)[0] * torch.nan, {}))
+        learn(make_run(steps=2, on_spike="stop"), noisy_gpt(), loss_fn=lambda *given, **told: (policy_loss(*given)[0] * torch.nan, {}))
 
 
 def test_a_run_that_was_interrupted_goes_on_bit_for_bit(make_run, tokenizer, base_dir, monkeypatch):
