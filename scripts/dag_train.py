@@ -135,9 +135,7 @@ def work(config: Config, run: Run) -> str:
         workers=default_workers() if config.workers < 0 else config.workers,
     )
     params = sum(p.numel() for p in model.parameters())
-    run.say(
-        f"{params:,} parameters, {written.mode} mode, {written.steps} steps a token; an example has {batches.tokens_per_example} tokens"
-    )
+    run.say(f"{params:,} parameters, {written.mode} mode, {written.steps} steps a token; {batches.tokens_per_example} tokens an example")
     unseen, told = _unseen_expressions(written, config, tokenizer), _unseen_problems(written, config, tokenizer)
     meta = {"variant": config.variant, "model_config": tower.to_dict(), "branch_config": None, "tokenizer_hash": tokenizer.hash}
 

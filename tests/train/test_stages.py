@@ -14,7 +14,6 @@ import torch
 from nanochat.common import UserError
 from nanochat.config import parse
 from nanochat.dag.variants import VARIANTS
-from nanochat.pipeline import stage as contract
 from nanochat.pipeline.ledger import read_status
 from nanochat.pipeline.stage import Run
 from nanochat.train import checkpoint
@@ -362,20 +361,33 @@ def test_two_processes_train_what_one_does_and_one_can_go_on_where_two_stopped(w
     assert list(losses(base_dir, "base_train.two").values()) == expected
 
 
+def made_before(world, module, tower: bool) -> None:
+    """What a stage starts from, with a tower or without."""
+    if module in (mid_train, chat_sft):
+        assert base_train.main(world) == 0
+        if tower:
+            assert dag_train.main([*world, "--mixture="]) == 0
+        if tower and module is chat_sft:
+            assert mid_train.main([*world, "--steps=2"]) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "module, options",
+    "module, tower, options",
     [
-        (base_train, ["--sample_tokens=0", "--device_batch=2"]),
-        (base_train, ["--sample_tokens=0", "--device_batch=4", "--total_batch=0"]),  # one pass of the one process
-        (base_train, ["--sample_tokens=0", "--device_batch=4", "--total_batch=0", "--steps=0", "--tokens=3072"]),  # by law
-        (chat_sft, ["--source=base", "--steps=12", "--device_batch=2", "--total_batch=512"]),
+        (base_train, False, ["--sample_tokens=0", "--device_batch=2"]),
+        (base_train, False, ["--sample_tokens=0", "--device_batch=4", "--total_batch=0"]),  # one pass of the one process
+        (base_train, False, ["--sample_tokens=0", "--device_batch=4", "--total_batch=0", "--steps=0", "--tokens=3072"]),  # by law
+        (dag_train, False, ["--mixture=", "--steps=12", "--device_batch=8"]),
+        (mid_train, True, ["--steps=12", "--device_batch=2", "--total_batch=512"]),
+        (mid_train, True, ["--steps=12", "--device_batch=8", "--plans=3", "--plans_at=everywhere", "--hindsight=true"]),
+        (chat_sft, False, ["--source=base", "--steps=12", "--device_batch=2", "--total_batch=512"]),
+        (chat_sft, True, ["--arithmetic=40", "--steps=12", "--device_batch=2", "--total_batch=512"]),
     ],
 )
-def test_a_run_goes_on_with_two_four_and_one_process_as_if_it_had_had_one(world, base_dir, module, options):
+def test_a_run_goes_on_with_two_four_and_one_process_as_if_it_had_had_one(world, base_dir, module, tower, options):
     stage = module.STAGE.name
-    if module is chat_sft:
-        assert base_train.main(world) == 0
+    made_before(world, module, tower)
     options = [*options, "--save_every=3", "--keep=9"]
     assert module.main([*world, *options]) == 0
     alone, tokens = losses(base_dir, stage), status(stage)["metrics"]["tokens"]
@@ -390,20 +402,40 @@ def test_a_run_goes_on_with_two_four_and_one_process_as_if_it_had_had_one(world,
     assert list(losses(base_dir, stage).values()) == pytest.approx(list(alone.values()), rel=1e-6)
 
 
+def tokens_of_a_row(world, module) -> int:
+    """What --total_batch counts for a row: of dag_train the mean length of an example, told by a short run."""
+    if module is not dag_train:
+        return 64
+    assert dag_train.main([*world, "--tag=short", "--steps=1"]) == 0
+    found = status("dag_train", "short")["metrics"]
+    return found["tokens"] // found["examples"]
+
+
+KINDS = [
+    (base_train, False, ["--sample_tokens=0"]),
+    (mid_train, False, ["--dag_depth=0"]),
+    (mid_train, True, []),
+    (mid_train, True, ["--plans=3", "--plans_at=everywhere", "--hindsight=true"]),
+    (chat_sft, False, ["--source=base"]),
+    (chat_sft, True, ["--arithmetic=40"]),
+    (dag_train, False, ["--mixture="]),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stage, options", [("mid_train", ["--tag=plain"]), ("mid_train", []), ("chat_sft", ["--source=base"])])
-def test_conversations_train_in_two_processes_as_in_one(world, base_dir, stage, options):
-    module = {"mid_train": mid_train, "chat_sft": chat_sft}[stage]
-    assert base_train.main(world) == 0 and (options or dag_train.main(world) == 0)
-    child = launch(world, *options, "--device_batch=2", "--lr_scale=0.9", stage=stage, processes=2)
+@pytest.mark.parametrize("module, tower, options", KINDS)
+def test_a_pass_two_passes_and_two_processes_train_the_same(world, base_dir, module, tower, options):
+    stage = module.STAGE.name
+    made_before(world, module, tower)
+    options = [*options, "--steps=4", f"--total_batch={8 * tokens_of_a_row(world, module)}", "--lr_scale=0.9"]
+    assert module.main([*world, *options, "--device_batch=8", "--tag=pass"]) == 0
+    expected = pytest.approx(list(losses(base_dir, f"{stage}.pass").values()), rel=1e-5)
+    assert module.main([*world, *options, "--device_batch=4", "--tag=passes"]) == 0
+    assert list(losses(base_dir, f"{stage}.passes").values()) == expected
+    child = launch(world, *options, "--device_batch=4", "--tag=processes", stage=stage, processes=2)
     text, _ = child.communicate(timeout=240)
     assert child.returncode == 0, text
-    label = contract.stage_label(stage, "plain" if "--tag=plain" in options else "")
-    two = losses(base_dir, label)
-    assert module.main([*world, *options, "--device_batch=4", "--lr_scale=0.9"]) == 0
-    # Of the tower's plans each process takes the mean over its own, so with it the figures are close, not equal.
-    close = 0.1 if (stage, options) == ("mid_train", []) else 1e-3
-    assert list(two.values()) == pytest.approx(list(losses(base_dir, label).values()), rel=close)
+    assert list(losses(base_dir, f"{stage}.processes").values()) == expected
 
 
 def test_dag_train_counts_word_problems_apart(world, monkeypatch):
