@@ -28,7 +28,8 @@ FEWER = 4  # so many times smaller are blocks with questions that are labelled o
 ALIKE, TOGETHER = 64, 16  # runs that share their rows out by length; those whose rows are copied together
 FIELDS = ("ids", "operation", "operand1", "operand2", "decimals", "length")
 FILLS = (0, NO_STEP, NO_REFERENCE, NO_REFERENCE)  # of those that have a column for each token, behind the end of a row
-SHARED = 16  # neighbouring blocks whose word problems have the same texts, with other numbers: composing takes longer than the rest
+SHARED, WORDED = 16, 2  # neighbouring blocks whose word problems have the same texts, with other numbers, and for how many of them there
+# are enough: composing takes longer than the rest
 
 
 class PlanBlocks:
@@ -68,7 +69,7 @@ class PlanBlocks:
         """Texts for the word problems of a group of blocks with n expressions each: a function of the group's number alone."""
         if self.texts[0] != group:
             rng = np.random.default_rng(derive_seed(*self.seed, "texts", group))
-            self.texts = group, self.stream.texts(rng, n)
+            self.texts = group, self.stream.texts(rng, WORDED * n)
         return self.texts[1]
 
     def _of_expressions(self, parts: list[Batch]) -> list[tuple[np.ndarray, ...]]:

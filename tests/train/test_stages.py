@@ -44,6 +44,7 @@ width = 16
 layers = 1
 heads = 2
 operations = 2
+styles = ["symbols"]
 steps = 2
 device_batch = 8
 eval_items = 2
@@ -452,7 +453,7 @@ def test_dag_train_counts_word_problems_apart(world, monkeypatch):
 
 @pytest.mark.slow
 def test_dag_train_learns_the_same_whether_or_not_its_batches_are_made_ahead(world, base_dir):
-    options = [*world, "--mixture=word_problems:200", "--steps=70"]  # more than a block of batches
+    options = [*world, "--mixture=word_problems:200", "--steps=70", "--device_batch=128"]  # more than a block
     assert dag_train.main([*options, "--workers=0"]) == 0 and dag_train.main([*options, "--tag=ahead", "--workers=1"]) == 0
     here, ahead = losses(base_dir, "dag_train"), losses(base_dir, "dag_train.ahead")
     assert len(here) == 70 and here == ahead
