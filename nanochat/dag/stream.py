@@ -3,7 +3,8 @@
 What stands at a number follows from the settings and the seed: not from the number of processes, nor from the size of batches. A step
 takes the next N of the sequence, however they are shared out; every process makes all of them, which costs little, and takes its own.
 
-Examples of like length stand together, RUN of them, so that little of a batch is padding. They are made in blocks of many runs.
+Examples of like length stand together, RUN of them, so that little of a batch is padding (in larger batches a fifth). They are made in
+blocks of many runs.
 """
 
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ class PlanBlocks:
         self.of_problems = max(1, round(self.size * share)) if asked else 0
         self.rounded = ROUNDED if self.stream.families[0] == "infix" else 0.0
         self.texts: tuple[int, Pool | None] = (-1, None)  # of the last group of blocks
+        self.labelled: dict[int, tuple[np.ndarray, ...]] = {}  # FIELDS of the problems that were asked for
 
     @property
     def examples(self) -> int:
@@ -61,8 +63,8 @@ class PlanBlocks:
             parts = self.stream.parts(n - rounded, texts=self._texts(number // SHARED, n))
             made += self._of_expressions([*parts, self.stream.rounded(rounded)] if rounded else parts)
         if self.of_problems:
-            chosen = [self.problems[i] for i in rng.integers(len(self.problems), size=RUN * self.of_problems)]
-            made += [self._of_problems([chosen[i] for i in rows]) for rows in self._alike([len(item) for item in chosen])]
+            chosen = rng.integers(len(self.problems), size=RUN * self.of_problems)
+            made += [self._of_problems(chosen[rows].tolist()) for rows in self._alike([len(self.problems[i]) for i in chosen])]
         return [made[i] for i in rng.permutation(self.size)]
 
     def _texts(self, group: int, n: int) -> Pool | None:
@@ -88,13 +90,21 @@ class PlanBlocks:
         begins = range(0, len(lengths), at_once)
         return np.concatenate([b + np.argsort(lengths[b : b + at_once], kind="stable") for b in begins]).reshape(-1, RUN)
 
-    def _of_problems(self, items: list[Rendered]) -> tuple[np.ndarray, ...]:
+    def _of_problems(self, chosen: list[int]) -> tuple[np.ndarray, ...]:
+        """A run of these problems. Labelling one takes longer than all else that is done for it: each is labelled once."""
+        if fresh := [i for i in dict.fromkeys(chosen) if i not in self.labelled]:
+            self.labelled |= zip(fresh, self._label([self.problems[i] for i in fresh]), strict=True)
+        return _joined([self.labelled[i] for i in chosen])
+
+    def _label(self, items: list[Rendered]) -> list[tuple[np.ndarray, ...]]:
+        """FIELDS of each problem, (1, its length, ...)."""
         lengths = np.array([len(item) for item in items])
         idx = torch.nn.utils.rnn.pad_sequence([torch.tensor(item.ids) for item in items], batch_first=True)
         labels = plan_tensors([[(0, item)] for item in items], idx, self.table, self.bos, self.steps, self.mode)
         operation, *operands = (x.numpy() for x in (labels.operation, labels.operand1, labels.operand2))
-        unknown = np.full(len(items), -1)
-        return idx.numpy().astype(np.int32), operation.astype(np.int8), *(x.astype(np.int32) for x in operands), unknown, lengths
+        fields = (idx.numpy().astype(np.int32), operation.astype(np.int8), *(x.astype(np.int32) for x in operands))
+        fields = (*fields, np.full(len(items), -1), lengths)
+        return [tuple(x.copy() for x in _cut(fields, slice(i, i + 1))) for i in range(len(items))]
 
 
 def _cut(fields: Sequence[np.ndarray], rows: slice) -> tuple[np.ndarray, ...]:
