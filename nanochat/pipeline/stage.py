@@ -203,7 +203,7 @@ def _look(run: Run, inputs: list[Input]) -> tuple[dict, dict, bool]:
 def _say_what_changed(run: Run, before: dict, fingerprint: dict) -> None:
     """One line for people if the steps of an earlier run are not gone on with."""
     if common.rank() == 0 and (run.folder / "metrics.jsonl").exists():
-        kept = "what the earlier run left stays until this one saves something; a --tag of its own keeps both"
+        kept = "stopped before its first checkpoint is due it leaves what the earlier run had; a --tag of its own keeps both"
         run.say(f"begins anew because {results.difference(before, fingerprint)}; {kept}")
 
 

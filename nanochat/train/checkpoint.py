@@ -76,8 +76,9 @@ class Criterion:
 
 
 def write(stage: str, tag: str, step: int, weights: dict, meta: dict, train_state: dict, keep: int = 2, keep_best: int = 0,
-          stale: Iterable[Path] = ()) -> Path:  # fmt: skip
-    """Writes a checkpoint and returns its folder. The newest `keep` and the best `keep_best` stay; `stale` ones (see `beyond`) make place.
+          stale: Iterable[Path] = (), spared: Iterable[Path] = ()) -> Path:  # fmt: skip
+    """Writes a checkpoint and returns its folder. The newest `keep` and the best `keep_best` stay; `stale` ones (see `beyond`) make place,
+    unless they are `spared` this time.
 
     `weights` are contiguous tensors on the CPU; `meta` is what the caller knows (model_config, tokenizer_hash, ...); stage, tag,
     step and digests are added here. Call it in the first process only. UserError for what the disk refuses; nothing half-written
@@ -93,7 +94,7 @@ def write(stage: str, tag: str, step: int, weights: dict, meta: dict, train_stat
         common.write_json(aside / META, {**meta, "stage": stage, "tag": tag, "step": step, "files": files})
     own = [path, *(p for p in complete(stage, tag) if p != path and p not in stale)]
     kept = {*own[: max(1, keep)], *ranked(own)[:keep_best]}
-    for unwanted in [*(p for p in stale if p != path), *(p for p in own if p not in kept)]:
+    for unwanted in [*(p for p in stale if p != path and p not in spared), *(p for p in own if p not in kept)]:
         discard(unwanted)
     return path
 

@@ -152,7 +152,7 @@ class _Fit:
             self._say(self.guard.loss, values if measured else {})
             save_due = heard.late or self._is_each(self.settings.save_every) or self.saving.is_among_best(measured)
             if heard.stop and not self.finished():
-                self._save(measured, wait=True)
+                self._save(measured, wait=True, spare=True)
                 raise Interrupted(f"saved at step {self.step}; run the same command again to go on")
             if save_due and not self.finished():
                 self._save(measured)
@@ -276,11 +276,11 @@ class _Fit:
         self.run.went_back()
         self.said_at = self._counts()
 
-    def _save(self, metrics: dict, wait: bool = False) -> Path:
+    def _save(self, metrics: dict, wait: bool = False, spare: bool = False) -> Path:
         self.watchdog.beat(f"checkpoint of step {self.step}")
         self.saved = time.monotonic()
         counters = {name: getattr(self, name) for name in COUNTERS}
-        return self.saving.save({**counters, "losses": list(self.guard.losses.last)}, metrics, wait)
+        return self.saving.save({**counters, "losses": list(self.guard.losses.last)}, metrics, wait, spare)
 
     # -- what people see ----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -72,11 +73,12 @@ class Saving:
             _set_random_state(random[rank], self.run.compute.device)
         return state
 
-    def save(self, counters: dict, metrics: dict, wait: bool = False) -> Path:
+    def save(self, counters: dict, metrics: dict, wait: bool = False, spare: bool = False) -> Path:
         """Begins to write the checkpoint of `counters["step"]` and gives its folder, which is there after `wait`.
 
-        Call it in every process. `metrics` were measured at this step. What went wrong in this process or, since the last save, in
-        the writer is raised in all of them; UserError for what a disk refuses.
+        Call it in every process. `metrics` were measured at this step. With `spare` what a run with other settings left stays: this
+        one is stopped, perhaps because of that. What went wrong in this process or, since the last save, in the writer is raised in all
+        of them; UserError for what a disk refuses.
         """
         began, world = time.monotonic(), self.run.compute.world
         random, cursors = _of_all(_random_state(self.run.compute.device), world), _of_all(self.batches.state_dict(), world)
@@ -84,7 +86,7 @@ class Saving:
         state = {**counters, "random": random, "batches": cursors[:1] if all(c == cursors[0] for c in cursors) else cursors,
                  "optimizer": optimizer}  # fmt: skip
         meta = {**self.meta, "metrics": metrics, "score": self.best and self.best.score(metrics)}
-        common.from_first(lambda: self.writer.write(self._publish, self.model.state_dict(), meta, state))
+        common.from_first(lambda: self.writer.write(partial(self._publish, spare), self.model.state_dict(), meta, state))
         self.pause = max(self.pause, time.monotonic() - began)
         if wait:
             self.wait()
@@ -109,10 +111,11 @@ class Saving:
     def _folder(self, step: int) -> Path:
         return checkpoint.folder_of(self.run.stage, self.run.tag) / checkpoint.name_of(step)
 
-    def _publish(self, weights: dict, meta: dict, state: dict) -> None:
+    def _publish(self, spare: bool, weights: dict, meta: dict, state: dict) -> None:
         keep, keep_best = self.settings.keep, self.settings.keep_best
-        checkpoint.write(self.run.stage, self.run.tag, state["step"], weights, meta, state, keep, keep_best, self.stale)
-        self.stale = []
+        spared = [p for p in self.stale if spare and checkpoint.meta_of(p).get("identity") != self.run.identity]
+        checkpoint.write(self.run.stage, self.run.tag, state["step"], weights, meta, state, keep, keep_best, self.stale, spared)
+        self.stale = spared
 
 
 class Writer:

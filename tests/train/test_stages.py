@@ -281,33 +281,32 @@ def test_a_stop_file_interrupts_a_stage_and_the_same_command_finishes_it_as_if_n
     assert losses(base_dir, "base_train") == losses(base_dir, "base_train.whole")
 
 
-def test_who_changed_an_option_by_mistake_is_told_and_goes_on_with_the_old_one(world, base_dir, monkeypatch, capfd):
-    def at_once(*_, **__):
-        raise KeyboardInterrupt
-
-    assert base_train.main([*world, "--tag=whole"]) == 0
+def stopped_at(monkeypatch, step, *argv):
+    """base_train's exit code when a stop is noted in that step."""
     asked = []
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "stop_noted", lambda self: asked.append(1) or len(asked) == 6)
-        assert base_train.main(world) == 75
-    with monkeypatch.context() as patch:
-        patch.setattr(base_train, "fit", at_once)
-        for _ in range(2):
-            assert base_train.main([*world, "--lr_scale=2"]) == 75
+        patch.setattr(Run, "stop_noted", lambda self: asked.append(1) or len(asked) == step)
+        return base_train.main([*argv])
+
+
+def test_who_changed_an_option_by_mistake_is_told_and_goes_on_with_the_old_one(world, base_dir, monkeypatch, capfd):
+    assert base_train.main([*world, "--tag=whole"]) == 0
+    assert stopped_at(monkeypatch, 6, *world) == 75
+    assert stopped_at(monkeypatch, 2, *world, "--lr_scale=2") == 75
     said = capfd.readouterr().err
-    assert said.count("begins anew because --lr_scale was 1.0 and is 2.0; what the earlier run left stays until") == 1
-    assert losses(base_dir, "base_train") == {}
+    assert "begins anew because --lr_scale was 1.0 and is 2.0; stopped before its first checkpoint is due it leaves what" in said
+    assert list(losses(base_dir, "base_train")) == [1, 2]
+    assert stopped_at(monkeypatch, 2, *world, "--lr_scale=2") == 75
+    said = capfd.readouterr().err
+    assert "begins anew" not in said and "goes on from step 2" in said and "saved at step 4" in said
     assert base_train.main(world) == 0 and "goes on from step 6" in capfd.readouterr().err
     assert losses(base_dir, "base_train") == losses(base_dir, "base_train.whole")
-    assert not list((base_dir / "stages/base_train").glob("metrics.*.jsonl"))
+    assert not list((base_dir / "stages/base_train").glob("metrics.*.jsonl")) and len(checkpoint.complete("base_train")) <= 3
 
 
 def test_rows_in_a_pass_and_evaluations_may_change_while_a_run_is_under_way(world, base_dir, monkeypatch, capfd):
     assert base_train.main([*world, "--tag=whole"]) == 0
-    asked = []
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "stop_noted", lambda self: asked.append(1) or len(asked) == 6)
-        assert base_train.main(world) == 75
+    assert stopped_at(monkeypatch, 6, *world) == 75
     assert base_train.main([*world, "--device_batch=2", "--eval_every=5"]) == 0 and "goes on from step 6" in capfd.readouterr().err
     whole = losses(base_dir, "base_train.whole")
     assert losses(base_dir, "base_train") == pytest.approx(whole, rel=1e-5) and len(whole) == 12
