@@ -91,25 +91,14 @@ def test_muon_follows_its_equations_matrix_by_matrix(muon):
         torch.testing.assert_close(p.detach(), expected[name], rtol=1e-4, atol=1e-5)
 
 
-def test_adamw_is_torchs():
+@pytest.mark.parametrize(
+    ("make", "kind", "muon"), [(lambda: nn.LayerNorm(7), "scalar", None), (Matrices, "matrix", Muon(orthogonal="off"))]
+)
+def test_adamw_is_torchs_for_matrices_too_without_muon(make, kind, muon):
     torch.manual_seed(0)
-    mine, theirs = nn.LayerNorm(7), nn.LayerNorm(7)
-    optimizer = MuonAdamW(mine, {"scalar": Group(0.03, 0.2, (0.8, 0.95), 1e-8)})
-    reference = torch.optim.AdamW(theirs.parameters(), lr=0.03, weight_decay=0.2, betas=(0.8, 0.95), eps=1e-8)
-    for step in range(6):
-        set_gradients(mine, step)
-        set_gradients(theirs, step)
-        optimizer.step()
-        reference.step()
-    for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-
-
-def test_without_muon_matrices_are_trained_by_torchs_adamw_too():
-    torch.manual_seed(0)
-    mine, theirs = Matrices(), Matrices()
+    mine, theirs = make(), make()
     theirs.load_state_dict(mine.state_dict())
-    optimizer = MuonAdamW(mine, {"matrix": Group(0.03, 0.2, (0.8, 0.95), 1e-8)}, Muon(orthogonal="off"))
+    optimizer = MuonAdamW(mine, {kind: Group(0.03, 0.2, (0.8, 0.95), 1e-8)}, muon)
     reference = torch.optim.AdamW(theirs.parameters(), lr=0.03, weight_decay=0.2, betas=(0.8, 0.95), eps=1e-8)
     for step in range(6):
         set_gradients(mine, step)
@@ -118,8 +107,9 @@ def test_without_muon_matrices_are_trained_by_torchs_adamw_too():
         reference.step()
     for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-    state = optimizer.state_dict()["state"]["a.weight"]
-    assert {key: value.shape for key, value in state.items()} == {"first": (4, 6), "second": (4, 6)}
+    for name, state in optimizer.state_dict()["state"].items():
+        shape = mine.get_parameter(name).shape
+        assert {key: value.shape for key, value in state.items()} == {"first": shape, "second": shape}
     assert optimizer.state_bytes() == [8 * sum(p.numel() for p in mine.parameters())]
 
 
