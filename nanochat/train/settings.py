@@ -103,7 +103,7 @@ def as_before(run, settings: TrainSettings, batches) -> TrainSettings:
                 "of each cannot share evenly; use another number of processes, or start again with --resume=off"
             )
         batches.resize(fewer[-1])
-        run.say(f"{fewer[-1]} rows in a pass instead of {rows}: with {run.compute.world} processes a step has {total:,} tokens as before")
+        run.say(f"{fewer[-1]} rows in a pass instead of {rows}: a step of all processes has {total:,} tokens as before")
     return replace(settings, total_batch=total)
 
 
